@@ -1,0 +1,211 @@
+"""What the rotator needs of the world: one small protocol for each outside thing.
+
+Adapters implement these; tests/fakes.py holds one fake for each, held to the same contract.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from certrotd.core.model import (
+        Answer,
+        CertificateName,
+        CertificateSpec,
+        Entry,
+        Evidence,
+        Expectation,
+        GenerationId,
+        Published,
+        ServiceState,
+        SigningRequest,
+        StoredSet,
+        Verified,
+    )
+
+
+class Clock(Protocol):
+    """Wall clock in UTC and waiting."""
+
+    def now(self) -> datetime:
+        """Return the present time, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never jumps."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; may return early when the process is asked to stop."""
+
+
+class Issuer(Protocol):
+    """Whoever signs."""
+
+    def sign(self, request: SigningRequest) -> Answer:
+        """Have the request signed.
+
+        Safe to call from several threads at once.
+
+        Raises:
+            IssuerUnavailable: nothing was answered, or only that it cannot be done now.
+            IssuerRefused: the issuer said no.
+        """
+
+    def anchors(self) -> tuple[bytes, ...]:
+        """Return the pinned trust anchors, PEM, one each; never what an answer carried."""
+
+    def time(self) -> datetime | None:
+        """Return the issuer's own clock if it can be asked, for the skew check; else None.
+
+        Raises:
+            IssuerUnavailable: it should be there and is not.
+        """
+
+
+class Store(Protocol):
+    """Where outputs lie: generations published by one switch each."""
+
+    def read(self, spec: CertificateSpec) -> StoredSet:
+        """Read all outputs as a component would, and say what differs from what was published."""
+
+    def preflight(self, spec: CertificateSpec) -> None:
+        """Prove that `publish` could work, changing nothing a component can see.
+
+        Raises:
+            PublishRefused: the target is missing, unsafe, full or read-only.
+        """
+
+    def publish(self, verified: Verified, at: datetime) -> Published:
+        """Make a new generation visible by one rename, durably, keeping a copy of the previous.
+
+        Raises:
+            PublishRefused: nothing changed.
+            PublishUncertain: the switch happened but the disk did not confirm it.
+        """
+
+    def restore(
+        self, spec: CertificateSpec, generation: GenerationId, at: datetime
+    ) -> Published:
+        """Publish the kept copy of `generation` as a new generation.
+
+        Raises:
+            PublishRefused: the copy is gone or the target cannot be written; nothing changed.
+        """
+
+    def retire(self, spec: CertificateSpec, before: datetime) -> int:
+        """Unlink replaced generations published before `before`; prune history.
+
+        Watchers on the old inode fire only now. Returns how many generations went.
+        """
+
+    def history(self, spec: CertificateSpec) -> tuple[GenerationId, ...]:
+        """Return the generations that `restore` can bring back, oldest first."""
+
+
+class Service(Protocol):
+    """The keeper of one component's process."""
+
+    def state(self) -> ServiceState:
+        """Tell whether the component is up; STOPPED means deliberately down."""
+
+    def activate(self) -> None:
+        """Make the process use what is published.
+
+        Raises:
+            ActivationFailed: it could not be told, or did not come back.
+        """
+
+
+class Proof(Protocol):
+    """Evidence from the running process that it uses what is published."""
+
+    def check(self, expected: Mapping[CertificateName, Expectation]) -> Evidence:
+        """Look once, within a bounded time; never raises for what it sees."""
+
+
+class Gate(Protocol):
+    """Health that must hold before the next step."""
+
+    def check(self) -> Evidence:
+        """Look once, within a bounded time; never raises for what it sees."""
+
+
+class Journal(Protocol):
+    """The write-ahead record of effects."""
+
+    def append(self, entry: Entry) -> None:
+        """Record durably before returning.
+
+        Raises:
+            PublishRefused: the record could not be made durable; the effect must not happen.
+        """
+
+    def replay(self) -> Iterable[Entry]:
+        """Return all whole entries, oldest first; a torn last line is passed over."""
+
+
+class Hold(Protocol):
+    """The switch that keeps rotation from happening until a person has looked."""
+
+    def place(self, reason: str, at: datetime) -> None:
+        """Put rotation on hold, durably; a second hold keeps the first reason."""
+
+    def placed(self) -> tuple[str, datetime] | None:
+        """Return reason and time of the present hold, or None."""
+
+    def lift(self) -> None:
+        """End the hold; nothing happens if there is none."""
+
+
+class Lock(Protocol):
+    """One certrotd at work at a time."""
+
+    def hold(self, purpose: str) -> AbstractContextManager[None]:
+        """Hold the lock for the length of a `with` block.
+
+        Raises:
+            LockHeld: another process has it; its holder and purpose are in the error.
+        """
+
+
+class Event(StrEnum):
+    """Every event certrotd logs. A closed list, documented as an interface."""
+
+    DAEMON_STARTED = "daemon_started"
+    DAEMON_STOPPED = "daemon_stopped"
+    CONFIG_RELOADED = "config_reloaded"
+    CONFIG_REJECTED = "config_rejected"
+    TICK_FAILED = "tick_failed"
+    RUN_STARTED = "run_started"
+    RUN_FINISHED = "run_finished"
+    RUN_DEFERRED = "run_deferred"
+    RUN_FAILED = "run_failed"
+    CERTIFICATE_ISSUED = "certificate_issued"
+    CERTIFICATE_VERIFIED = "certificate_verified"
+    CERTIFICATE_PUBLISHED = "certificate_published"
+    ISSUER_WARNED = "issuer_warned"
+    ISSUER_RETRIED = "issuer_retried"
+    STEP_STARTED = "step_started"
+    COMPONENT_ACTIVATED = "component_activated"
+    COMPONENT_LEFT_STOPPED = "component_left_stopped"
+    COMPONENT_PROVEN = "component_proven"
+    GATE_PASSED = "gate_passed"
+    STEP_FINISHED = "step_finished"
+    STEP_FAILED = "step_failed"
+    ROLLBACK_STARTED = "rollback_started"
+    COMPONENT_ROLLED_BACK = "component_rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+    GENERATIONS_RETIRED = "generations_retired"
+    HOLD_PLACED = "hold_placed"
+    HOLD_LIFTED = "hold_lifted"
+
+
+class Log(Protocol):
+    """Where events go: the log, and the progress display of the command line."""
+
+    def __call__(self, event: Event, /, **facts: object) -> None:
+        """Record one event; facts are plain values, never a Secret's content."""
