@@ -1,0 +1,228 @@
+"""The `ca` issuer: signs with a CA key held in this process, from files or made in memory.
+
+For laboratories, tests, the demo and bootstrap. It knows its CA and a clock it is given; names
+and usages come from the specification, of the CSR only the public key is used. What it signs
+keeps to RFC 5280 strictly enough for OpenSSL's strict mode, the default from Python 3.13 on.
+"""
+
+from __future__ import annotations
+
+import secrets
+import stat
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certrotd.core.errors import IssuerRefused, IssuerUnavailable
+from certrotd.core.model import Answer, KeyAlgorithm, Secret, Usage
+from certrotd.core.x509 import (
+    alternative_names_of,
+    digest_for,
+    key_pem,
+    load_key,
+    new_key,
+    parse_certificate,
+    public_key_of,
+    split_pem,
+    subject_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from certrotd.core.model import CertificateSpec, SigningRequest
+
+BACKDATE = timedelta(seconds=30)
+"""How far `not before` lies in the past, for peers whose clock is behind; Vault does the same."""
+SERIAL_BITS = 128
+_EXTENDED = {
+    Usage.SERVER_AUTH: ExtendedKeyUsageOID.SERVER_AUTH,
+    Usage.CLIENT_AUTH: ExtendedKeyUsageOID.CLIENT_AUTH,
+}
+_READABLE_BY_OTHERS = stat.S_IROTH | stat.S_IWOTH
+
+
+def create_authority(
+    common_name: str,
+    now: datetime,
+    lifetime: timedelta,
+    algorithm: KeyAlgorithm = KeyAlgorithm.ECDSA_P256,
+) -> tuple[bytes, Secret]:
+    """Make a self-signed CA; return its certificate and key, PEM."""
+    key = new_key(algorithm)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(_serial())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_key_usage("key_cert_sign", "crl_sign", "digital_signature"), critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, digest_for(key))
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), key_pem(key)
+
+
+class AuthorityIssuer:
+    """Signs with one CA certificate and its key; `clock` gives the present time."""
+
+    def __init__(
+        self,
+        certificate: bytes,
+        key: Secret,
+        clock: Callable[[], datetime],
+        *,
+        anchors: tuple[bytes, ...] = (),
+    ) -> None:
+        """Check that certificate and key make a CA.
+
+        Args:
+            certificate: The CA's certificate, PEM.
+            key: Its private key, PEM.
+            clock: What time it is.
+            anchors: The pinned trust, PEM; the CA itself if left out.
+
+        Raises:
+            ValueError: they do not belong together, or are no CA.
+        """
+        self._pem = split_pem(certificate)[0]
+        facts = parse_certificate(self._pem)
+        if not facts.is_ca or (facts.usages and "cert sign" not in facts.usages):
+            raise ValueError(f"{facts.subject} is not the certificate of a CA")
+        if public_key_of(key) != facts.public_key:
+            raise ValueError(f"the key does not belong to the CA certificate {facts.subject}")
+        self._certificate = x509.load_pem_x509_certificate(self._pem)
+        self._key = load_key(key)
+        self._clock = clock
+        self._anchors = anchors or (self._pem,)
+
+    @classmethod
+    def from_files(
+        cls,
+        certificate: str,
+        key: str,
+        clock: Callable[[], datetime],
+        *,
+        anchors: tuple[bytes, ...] = (),
+    ) -> AuthorityIssuer:
+        """Read the CA from two files.
+
+        Raises:
+            IssuerUnavailable: a file cannot be read.
+            IssuerRefused: the files are no CA, or the key lies open to everybody.
+        """
+        try:
+            if stat.S_IMODE(Path(key).stat().st_mode) & _READABLE_BY_OTHERS:
+                raise IssuerRefused(
+                    f"the CA key {key} is open to everybody on this machine",
+                    hint=f"chmod 0600 {key}, and ask yourself who has read it",
+                )
+            certificate_pem, key_pem_ = Path(certificate).read_bytes(), Path(key).read_bytes()
+        except OSError as e:
+            raise IssuerUnavailable(
+                f"cannot read the CA: {e.filename}: {e.strerror}",
+                hint="the issuer's `ca` section names certificate and key",
+            ) from e
+        try:
+            return cls(certificate_pem, Secret(key_pem_), clock, anchors=anchors)
+        except ValueError as e:
+            raise IssuerRefused(
+                f"CA {certificate} with key {key}: {e}",
+                hint="both must be PEM and belong together",
+            ) from e
+
+    def sign(self, request: SigningRequest) -> Answer:
+        """Sign the CSR's public key with the specification's names and usages.
+
+        Raises:
+            IssuerRefused: the CSR is broken, or the CA ends before the certificate would.
+        """
+        try:
+            csr = x509.load_pem_x509_csr(request.csr_pem)
+            owned = csr.is_signature_valid
+        except (ValueError, UnsupportedAlgorithm) as e:
+            raise IssuerRefused(f"the request for {request.spec.name} is no CSR: {e}") from e
+        if not owned:
+            raise IssuerRefused(f"the CSR for {request.spec.name} is not signed by its own key")
+        now = self._clock()
+        ends = self._certificate.not_valid_after_utc
+        if now + request.spec.ttl > ends:
+            raise IssuerRefused(
+                f"the CA {self._certificate.subject.rfc4514_string()} ends at {ends:%Y-%m-%d %H:%M}"
+                f" UTC, before {request.spec.name} would with its time to live of"
+                f" {request.spec.ttl}",
+                hint="renew the CA, or ask for a shorter ttl",
+            )
+        leaf = self._builder(csr, request.spec, now).sign(self._key, digest_for(self._key))
+        return Answer(chain=(leaf.public_bytes(serialization.Encoding.PEM), self._pem))
+
+    def anchors(self) -> tuple[bytes, ...]:
+        """Return the pinned trust anchors, PEM."""
+        return self._anchors
+
+    def time(self) -> datetime | None:
+        """Return None: it has no clock but this node's."""
+        return None
+
+    def _builder(
+        self, csr: x509.CertificateSigningRequest, spec: CertificateSpec, now: datetime
+    ) -> x509.CertificateBuilder:
+        extended = [_EXTENDED[usage] for usage in spec.usages if usage.extended]
+        usages = [str(usage).replace(" ", "_") for usage in spec.usages if not usage.extended]
+        identifier = x509.SubjectKeyIdentifier.from_public_key(csr.public_key())
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject_of(spec))
+            .issuer_name(self._certificate.subject)
+            .public_key(csr.public_key())
+            .serial_number(_serial())
+            .not_valid_before(max(now - BACKDATE, self._certificate.not_valid_before_utc))
+            .not_valid_after(now + spec.ttl)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(*(usages or ["digital_signature"])), critical=True)
+            .add_extension(self._authority_identifier(), critical=False)
+            .add_extension(identifier, critical=False)
+        )
+        if extended:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
+        if (names := alternative_names_of(spec)) is not None:
+            builder = builder.add_extension(names, critical=False)
+        return builder
+
+    def _authority_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """Repeat the CA's own key identifier, however it was made (RFC 5280 section 4.2.1.1)."""
+        try:
+            own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        except x509.ExtensionNotFound:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+
+
+def _serial() -> int:
+    """Draw a serial of exactly SERIAL_BITS bits, its first bit set so that it is never short."""
+    return secrets.randbits(SERIAL_BITS - 1) | 1 << (SERIAL_BITS - 1)
+
+
+def _key_usage(*allowed: str) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature="digital_signature" in allowed,
+        content_commitment=False,
+        key_encipherment="key_encipherment" in allowed,
+        data_encipherment=False,
+        key_agreement="key_agreement" in allowed,
+        key_cert_sign="key_cert_sign" in allowed,
+        crl_sign="crl_sign" in allowed,
+        encipher_only=False,
+        decipher_only=False,
+    )
