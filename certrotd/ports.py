@@ -137,8 +137,8 @@ class Gate(Protocol):
 class Journal(Protocol):
     """The write-ahead record of effects."""
 
-    def append(self, entry: Entry) -> None:
-        """Record durably before returning.
+    def append(self, *entries: Entry) -> None:
+        """Record all of them durably, in order, before returning.
 
         Raises:
             PublishRefused: the record could not be made durable; the effect must not happen.

@@ -270,13 +270,18 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a proof or gate saw. `served` is the serial (hex) read from a socket, if one was."""
+    """What a proof or gate saw.
+
+    `served` is the serial (hex) read from a socket, if one was. `stale` says that the running
+    process was seen to use another certificate; `reachable` that there was something to look at.
+    """
 
     source: str
     holds: bool
     detail: str
     certificate: CertificateName | None = None
     served: str | None = None
+    stale: bool = False
     reachable: bool = True
 
 
@@ -368,10 +373,11 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """A publication whose activation or proof was never recorded as done."""
+    """Publications since `since` whose activation or proof was never recorded as done."""
 
     component: ComponentName
-    published: tuple[Published, ...]
+    since: datetime
+    published: tuple[Published, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -412,10 +418,7 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the journal.
-
-    `owed` on BEGUN lists what is about to be published; `serials` maps certificate to serial.
-    """
+    """One line of the journal; `certificate` on ISSUED, `published` on PUBLISHED."""
 
     at: datetime
     run: RunId

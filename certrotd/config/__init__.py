@@ -1,0 +1,23 @@
+"""From bytes to a frozen Config: nothing past this package sees a dict or an environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from certrotd.config import source, validation
+from certrotd.config.build import Config, build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Config", "load"]
+
+
+def load(path: Path) -> Config:
+    """Read, validate and check a configuration file with its `conf.d/*.yaml`.
+
+    Raises:
+        ConfigError: with every fault; nothing has been done.
+    """
+    read = source.read(path)
+    return build(path, read, validation.validate(read))

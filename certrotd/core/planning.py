@@ -1,0 +1,221 @@
+"""What is due, in which order: specifications and what was found to a Plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from certrotd.core import policy, render, x509
+from certrotd.core.model import (
+    CertificateName,
+    Component,
+    ComponentName,
+    EntryKind,
+    Observation,
+    Owed,
+    Plan,
+    Published,
+    Reason,
+    Replacement,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime, timedelta
+
+    from certrotd.core.model import CertificateSpec, Entry, ParsedCertificate, StoredSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The time a decision is made at, and the slots around it."""
+
+    now: datetime
+    slot: datetime
+    next_slot: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the operator asked for: some components (none means all), by force or not."""
+
+    components: frozenset[ComponentName] = frozenset()
+    force: bool = False
+
+    def covers(self, component: ComponentName) -> bool:
+        """Whether the wish is about this component."""
+        return not self.components or component in self.components
+
+
+def cycle(after: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return one cycle of the order, its first name repeated at the end, or nothing."""
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> tuple[str, ...]:
+        if name in trail:
+            return (*trail[trail.index(name) :], name)
+        if name in done:
+            return ()
+        for other in after.get(name, ()):
+            if found := visit(other, (*trail, name)):
+                return found
+        done.add(name)
+        return ()
+
+    return next((found for name in after if (found := visit(name, ()))), ())
+
+
+def ordered(components: Iterable[Component]) -> tuple[Component, ...]:
+    """Return components with every `after` before its dependent, else in the given order."""
+    by_name = {component.name: component for component in components}
+    result: dict[ComponentName, Component] = {}
+
+    def place(component: Component) -> None:
+        if component.name in result:
+            return
+        for other in component.after:
+            if other in by_name:
+                place(by_name[other])
+        result[component.name] = component
+
+    for component in by_name.values():
+        place(component)
+    return tuple(result.values())
+
+
+def observe(
+    spec: CertificateSpec,
+    stored: StoredSet,
+    anchors: tuple[bytes, ...],
+    moment: Moment,
+    *,
+    forced: bool = False,
+    not_served: str = "",
+) -> Observation:
+    """Understand what lies on disk and find the reasons for replacing it."""
+    leaf: ParsedCertificate | None = None
+    key: str | None = None
+    problem, chain_problem = "", None
+    if all(each.content is not None for each in stored.files):
+        try:
+            identity = render.identity(stored.files)
+            leaf = x509.parse_certificate(identity.chain[0])
+            key = x509.public_key_of(identity.private_key) if identity.private_key else None
+            chain_problem = x509.chain_problem(identity.chain, anchors, moment.now)
+        except ValueError as e:
+            problem = str(e)
+    look = policy.Look(
+        spec=spec,
+        stored=stored,
+        leaf=leaf,
+        key=key,
+        unreadable=problem,
+        chain_problem=chain_problem,
+        now=moment.now,
+        slot=moment.slot,
+        not_served=not_served,
+        forced=forced,
+    )
+    return Observation(spec=spec, stored=stored, leaf=leaf, findings=policy.findings(look))
+
+
+def plan(
+    components: tuple[Component, ...],
+    observations: Mapping[CertificateName, Observation],
+    owed: Mapping[ComponentName, Owed],
+    wish: Wish,
+    moment: Moment,
+) -> Plan:
+    """Turn findings and owed work into ordered steps; empty when nothing is due."""
+    steps = []
+    for component in ordered(components):
+        if not wish.covers(component.name):
+            continue
+        found = [observations[spec.name] for spec in component.certificates]
+        replacements = tuple(
+            Replacement(spec=each.spec, findings=each.findings)
+            for each in found
+            if any(finding.reason in policy.REPLACING for finding in each.findings)
+        )
+        debt = _debt(component, owed.get(component.name), found)
+        if replacements or debt:
+            steps.append(Step(component=component, replacements=replacements, owed=debt))
+    return Plan(
+        created_at=moment.now,
+        steps=tuple(steps),
+        observations=tuple(observations.values()),
+        next_slot=moment.next_slot,
+    )
+
+
+def _debt(component: Component, account: Owed | None, found: list[Observation]) -> Owed | None:
+    """Find what the process has not been shown to use.
+
+    What lies on disk decides: a crash between the switch and its record leaves no PUBLISHED
+    entry, but the generation says when it was published. A leaf that the process was seen not to
+    present is owed whatever the journal says.
+    """
+    published = tuple(
+        as_published(each)
+        for each in found
+        if each.leaf is not None
+        and each.stored.published_at is not None
+        and (
+            (account is not None and each.stored.published_at >= account.since)
+            or any(finding.reason is Reason.NOT_SERVED for finding in each.findings)
+        )
+    )
+    if not published:
+        return None
+    recorded = {each.generation: each for each in account.published} if account else {}
+    since = account.since if account else min(each.published_at for each in published)
+    full = tuple(recorded.get(each.generation, each) for each in published)
+    return Owed(component=component.name, since=since, published=full)
+
+
+def as_published(observation: Observation) -> Published:
+    """Describe what lies on disk as the publication it came from.
+
+    Raises:
+        ValueError: there is no leaf, or it was not published by certrotd.
+    """
+    stored, leaf = observation.stored, observation.leaf
+    if leaf is None or stored.generation is None or stored.published_at is None:
+        raise ValueError(f"{observation.spec.name} was not published by certrotd")
+    return Published(
+        certificate=observation.spec.name,
+        generation=stored.generation,
+        previous=None,
+        fingerprint=leaf.fingerprint,
+        serial=leaf.serial,
+        not_after=leaf.not_after,
+        published_at=stored.published_at,
+    )
+
+
+_CLOSING = frozenset({EntryKind.DONE, EntryKind.ROLLED_BACK})
+
+
+def owed_work(entries: Iterable[Entry]) -> dict[ComponentName, Owed]:
+    """Fold the journal: which components were begun and neither done nor put back."""
+    accounts: dict[ComponentName, Owed] = {}
+    for entry in entries:
+        name = entry.component
+        if entry.kind in _CLOSING:
+            accounts.pop(name, None)
+        elif entry.kind is EntryKind.BEGUN:
+            accounts.setdefault(name, Owed(component=name, since=entry.at))
+        elif entry.kind is EntryKind.PUBLISHED and entry.published is not None:
+            account = accounts.get(name, Owed(component=name, since=entry.at))
+            accounts[name] = replace(account, published=(*account.published, entry.published))
+    return accounts
+
+
+def issued_since(entries: Iterable[Entry], now: datetime, period: timedelta) -> dict[str, int]:
+    """Count the signatures asked for each certificate in the last `period`."""
+    count: dict[str, int] = {}
+    for entry in entries:
+        if entry.kind is EntryKind.ISSUED and entry.certificate and now - entry.at < period:
+            count[entry.certificate] = count.get(entry.certificate, 0) + 1
+    return count

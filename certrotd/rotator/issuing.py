@@ -1,0 +1,150 @@
+"""Issue all that is due: keys and CSRs here, signatures there, every answer verified.
+
+Nothing on the node changes. A pair that could not be published is kept in memory and offered
+again, so that a dead disk does not become a flood of signatures.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from certrotd.core import verify, x509
+from certrotd.core.errors import BudgetExhausted, CertrotdError, PermanentError
+from certrotd.core.model import Entry, EntryKind, Issued, SigningRequest
+from certrotd.core.planning import issued_since
+from certrotd.ports import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from certrotd.core.model import CertificateName, CertificateSpec, RunId, Verified
+    from certrotd.rotator.world import World
+
+BUDGET_PERIOD = timedelta(days=1)
+PENDING_LIFE = timedelta(hours=6)
+"""After this time a kept pair is forgotten: it would start its life too old."""
+
+
+class Issuing:
+    """Signatures for one daemon's life: the budget and the kept pairs outlive a run."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._pending: dict[CertificateName, Verified] = {}
+        self._asked: list[Entry] = []
+
+    def issue(
+        self, specs: Iterable[CertificateSpec], run: RunId
+    ) -> dict[CertificateName, Verified | CertrotdError]:
+        """Return a verified pair or the error for each specification; several at a time."""
+        wanted = tuple(specs)
+        now = self._world.clock.now()
+        spent = self._spent(now)
+        results: dict[CertificateName, Verified | CertrotdError] = {}
+        to_sign = []
+        for spec in wanted:
+            kept = self._pending.get(spec.name)
+            if kept and kept.spec == spec and now - kept.issued_at < PENDING_LIFE:
+                results[spec.name] = kept
+            elif spent.get(spec.name, 0) >= self._world.bounds.issuances:
+                results[spec.name] = _exhausted(spec, self._world.bounds.issuances)
+            else:
+                to_sign.append(spec)
+        self._record(to_sign, run)
+        if to_sign:
+            workers = min(self._world.bounds.workers, len(to_sign))
+            with ThreadPoolExecutor(workers, thread_name_prefix="issue") as pool:
+                answers = pool.map(self._one, to_sign)
+                results.update(zip((spec.name for spec in to_sign), answers, strict=True))
+        self._pending |= {n: each for n, each in results.items() if not isinstance(each, Exception)}
+        return results
+
+    def published(self, name: CertificateName) -> None:
+        """Forget the kept pair of a certificate: it is on disk now."""
+        self._pending.pop(name, None)
+
+    def _spent(self, now: datetime) -> dict[str, int]:
+        """Count signatures; memory counts too, for the case that the journal is lost."""
+        self._asked = [entry for entry in self._asked if now - entry.at < BUDGET_PERIOD]
+        from_memory = issued_since(self._asked, now, BUDGET_PERIOD)
+        from_disk = issued_since(self._world.journal.replay(), now, BUDGET_PERIOD)
+        names = from_memory.keys() | from_disk.keys()
+        return {n: max(from_memory.get(n, 0), from_disk.get(n, 0)) for n in names}
+
+    def _record(self, specs: list[CertificateSpec], run: RunId) -> None:
+        """Write down what is about to be asked for, before it is asked for."""
+        entries = [
+            Entry(
+                at=self._world.clock.now(),
+                run=run,
+                kind=EntryKind.ISSUED,
+                component=spec.component,
+                certificate=spec.name,
+            )
+            for spec in specs
+        ]
+        self._asked += entries
+        self._world.journal.append(*entries)
+
+    def _one(self, spec: CertificateSpec) -> Verified | CertrotdError:
+        try:
+            return self._sign(spec)
+        except CertrotdError as e:
+            return e
+
+    def _sign(self, spec: CertificateSpec) -> Verified:
+        world = self._world
+        issuer = world.issuers[spec.issuer]
+        key = x509.new_key(spec.key)
+        started = world.clock.monotonic()
+        request = SigningRequest(spec=spec, csr_pem=x509.build_csr(key, spec))
+        answer = issuer.sign(request)
+        for warning in answer.warnings:
+            world.log(Event.ISSUER_WARNED, certificate=spec.name, warning=warning)
+        issued = Issued(
+            spec=spec,
+            private_key=answer.private_key or x509.key_pem(key),
+            chain=answer.chain,
+            issued_at=world.clock.now(),
+        )
+        verified = verify.verify(issued, issuer.anchors(), issued.issued_at, world.bounds.skew)
+        world.log(
+            Event.CERTIFICATE_ISSUED,
+            certificate=spec.name,
+            component=spec.component,
+            issuer=spec.issuer,
+            serial=verified.leaf.serial,
+            not_after=verified.leaf.not_after,
+            duration=world.clock.monotonic() - started,
+        )
+        return verified
+
+
+def check_clock(world: World, issuers: Iterable[str]) -> None:
+    """Compare this node's clock with each issuer's before anything is asked for.
+
+    Raises:
+        IssuerUnavailable: an issuer cannot be reached.
+        PermanentError: the clocks are too far apart.
+    """
+    for name in sorted(set(issuers)):
+        theirs = next(i for key, i in world.issuers.items() if key == name).time()
+        if theirs is None:
+            continue
+        apart = abs(world.clock.now() - theirs)
+        if apart > world.bounds.skew:
+            raise PermanentError(
+                f"this node's clock and issuer {name}'s are {apart.total_seconds():.0f} s apart",
+                hint="check time synchronization on both; nothing was issued",
+            )
+
+
+def _exhausted(spec: CertificateSpec, budget: int) -> BudgetExhausted:
+    return BudgetExhausted(
+        f"certificate {spec.name} was signed {budget} times in 24 hours",
+        hint="find out why it is not kept (certrotd history); "
+        "limits.issuances_per_day is the bound",
+    )
