@@ -72,11 +72,11 @@ class Store(Protocol):
     def read(self, spec: CertificateSpec) -> StoredSet:
         """Read all outputs as a component would, and say what differs from what was published."""
 
-    def preflight(self, spec: CertificateSpec) -> None:
-        """Prove that `publish` could work, changing nothing a component can see.
+    def preflight(self, specs: Iterable[CertificateSpec]) -> None:
+        """Prove that `publish` could work for all of them, changing nothing a component can see.
 
         Raises:
-            PublishRefused: the target is missing, unsafe, full or read-only.
+            PublishRefused: a target is missing, unsafe, full or read-only; all of them are named.
         """
 
     def publish(self, verified: Verified, at: datetime) -> Published:
