@@ -87,9 +87,7 @@ class Store(Protocol):
             PublishUncertain: the switch happened but the disk did not confirm it.
         """
 
-    def restore(
-        self, spec: CertificateSpec, generation: GenerationId, at: datetime
-    ) -> Published:
+    def restore(self, spec: CertificateSpec, generation: GenerationId, at: datetime) -> Published:
         """Publish the kept copy of `generation` as a new generation.
 
         Raises:

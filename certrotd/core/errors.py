@@ -13,8 +13,8 @@
         ├─ PublishRefused(path)              the target cannot be written safely
         ├─ PublishUncertain(path)            switched, but its durability is unknown
         ├─ ActivationFailed(component)       the component could not be told
-        ├─ ProofMissing(component, evidence) the running process does not present the new certificate
-        ├─ GateClosed(component, evidence)   the component is not healthy
+        ├─ ProofMissing(component) the running process does not present the new certificate
+        ├─ GateClosed(component)   the component is not healthy
         └─ OnHold(reason, since)             a person must look first (`certrotd resume`)
 
 Errors carry facts as attributes; the command line turns them into prose.

@@ -391,11 +391,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is due and why, in the order in which it will be done. Empty when nothing is due."""
+    """What is due and why, in the order in which it will be done. Without steps nothing is due.
+
+    `evidence` is what the running processes were seen to use when the plan was made.
+    """
 
     created_at: datetime
     steps: tuple[Step, ...]
     observations: tuple[Observation, ...]
+    evidence: tuple[Evidence, ...]
     next_slot: datetime
 
     @property
@@ -408,6 +412,7 @@ class EntryKind(StrEnum):
     """What a journal entry records; BEGUN is written before the effect, the rest after."""
 
     ISSUED = "issued"  # one signature was asked for (the issuance budget counts these)
+    REFUSED = "refused"  # the issuer said no: that one does not count
     BEGUN = "begun"
     PUBLISHED = "published"
     ACTIVATED = "activated"
@@ -418,7 +423,7 @@ class EntryKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the journal; `certificate` on ISSUED, `published` on PUBLISHED."""
+    """One line of the journal; `certificate` on ISSUED and REFUSED, `published` on PUBLISHED."""
 
     at: datetime
     run: RunId
@@ -465,12 +470,10 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """What a whole run did; `error` and `hint` tell of what stopped it before any step."""
+    """What a whole run did; without steps nothing was due."""
 
     run: RunId
     started_at: datetime
     duration: float
     steps: tuple[StepReport, ...]
     result: Result
-    error: str = ""
-    hint: str = ""

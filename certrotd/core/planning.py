@@ -11,6 +11,7 @@ from certrotd.core.model import (
     Component,
     ComponentName,
     EntryKind,
+    Finding,
     Observation,
     Owed,
     Plan,
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
 
-    from certrotd.core.model import CertificateSpec, Entry, ParsedCertificate, StoredSet
+    from certrotd.core.model import (
+        CertificateSpec,
+        Entry,
+        Evidence,
+        ParsedCertificate,
+        StoredSet,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,6 @@ def observe(
     moment: Moment,
     *,
     forced: bool = False,
-    not_served: str = "",
 ) -> Observation:
     """Understand what lies on disk and find the reasons for replacing it."""
     leaf: ParsedCertificate | None = None
@@ -114,10 +120,15 @@ def observe(
         chain_problem=chain_problem,
         now=moment.now,
         slot=moment.slot,
-        not_served=not_served,
         forced=forced,
     )
     return Observation(spec=spec, stored=stored, leaf=leaf, findings=policy.findings(look))
+
+
+def with_finding(seen: Observation, reason: Reason, detail: str) -> Observation:
+    """Add what was learned after the files were read; it decides only if nothing else did."""
+    finding = Finding(certificate=seen.spec.name, reason=reason, detail=detail)
+    return replace(seen, findings=(*seen.findings, finding))
 
 
 def plan(
@@ -126,8 +137,9 @@ def plan(
     owed: Mapping[ComponentName, Owed],
     wish: Wish,
     moment: Moment,
+    evidence: tuple[Evidence, ...] = (),
 ) -> Plan:
-    """Turn findings and owed work into ordered steps; empty when nothing is due."""
+    """Turn findings and owed work into ordered steps; none when nothing is due."""
     steps = []
     for component in ordered(components):
         if not wish.covers(component.name):
@@ -145,6 +157,7 @@ def plan(
         created_at=moment.now,
         steps=tuple(steps),
         observations=tuple(observations.values()),
+        evidence=evidence,
         next_slot=moment.next_slot,
     )
 
@@ -212,10 +225,14 @@ def owed_work(entries: Iterable[Entry]) -> dict[ComponentName, Owed]:
     return accounts
 
 
+_BUDGET = {EntryKind.ISSUED: 1, EntryKind.REFUSED: -1}
+
+
 def issued_since(entries: Iterable[Entry], now: datetime, period: timedelta) -> dict[str, int]:
-    """Count the signatures asked for each certificate in the last `period`."""
+    """Count the signatures asked for and not refused for each certificate in `period`."""
     count: dict[str, int] = {}
     for entry in entries:
-        if entry.kind is EntryKind.ISSUED and entry.certificate and now - entry.at < period:
-            count[entry.certificate] = count.get(entry.certificate, 0) + 1
+        if entry.certificate and now - entry.at < period:
+            worth = _BUDGET.get(entry.kind, 0)
+            count[entry.certificate] = count.get(entry.certificate, 0) + worth
     return count

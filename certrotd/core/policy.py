@@ -1,4 +1,4 @@
-"""Why: an ordered chain of checks from what was found to the reasons for replacing it.
+"""Why: an ordered chain of checks from what was found on disk to the reasons for replacing it.
 
 Each check sees the same `Look` and answers with a detail, or None. The order of `CHECKS` is the
 specification: the first finding is the reason, the rest is for people. Checks that need a leaf
@@ -37,7 +37,6 @@ class Look:
     chain_problem: str | None
     now: datetime
     slot: datetime
-    not_served: str = ""
     forced: bool = False
 
 
@@ -124,11 +123,6 @@ def drifted(look: Look) -> str | None:
     return "; ".join(f"{f.output.path}: {f.drift}" for f in look.stored.files if f.drift) or None
 
 
-def not_served(look: Look) -> str | None:
-    """Make sure that the running process presents the leaf."""
-    return look.not_served or None
-
-
 def forced(look: Look) -> str | None:
     """Obey the operator."""
     return "asked for" if look.forced else None
@@ -146,7 +140,6 @@ CHECKS: tuple[tuple[Reason, Callable[[Look], str | None]], ...] = (
     (Reason.DUE, due),
     (Reason.DRIFTED, drifted),
     (Reason.FORCED, forced),
-    (Reason.NOT_SERVED, not_served),
 )
 
 REPLACING = frozenset(Reason) - {Reason.NOT_SERVED}

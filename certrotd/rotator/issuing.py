@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from certrotd.core import verify, x509
-from certrotd.core.errors import BudgetExhausted, CertrotdError, PermanentError
+from certrotd.core.errors import BudgetExhausted, CertrotdError, IssuerRefused, PermanentError
 from certrotd.core.model import Entry, EntryKind, Issued, SigningRequest
 from certrotd.core.planning import issued_since
 from certrotd.ports import Event
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from certrotd.core.model import CertificateName, CertificateSpec, RunId, Verified
+    from certrotd.core.model import CertificateName, CertificateSpec, IssuerName, RunId, Verified
     from certrotd.rotator.world import World
 
 BUDGET_PERIOD = timedelta(days=1)
@@ -53,12 +53,15 @@ class Issuing:
                 results[spec.name] = _exhausted(spec, self._world.bounds.issuances)
             else:
                 to_sign.append(spec)
-        self._record(to_sign, run)
+        # Written down before it is asked for: a crash must not make signatures free.
+        self._record(to_sign, run, EntryKind.ISSUED)
         if to_sign:
             workers = min(self._world.bounds.workers, len(to_sign))
             with ThreadPoolExecutor(workers, thread_name_prefix="issue") as pool:
                 answers = pool.map(self._one, to_sign)
                 results.update(zip((spec.name for spec in to_sign), answers, strict=True))
+            refused = [s for s in to_sign if isinstance(results[s.name], IssuerRefused)]
+            self._record(refused, run, EntryKind.REFUSED)
         self._pending |= {n: each for n, each in results.items() if not isinstance(each, Exception)}
         return results
 
@@ -74,13 +77,14 @@ class Issuing:
         names = from_memory.keys() | from_disk.keys()
         return {n: max(from_memory.get(n, 0), from_disk.get(n, 0)) for n in names}
 
-    def _record(self, specs: list[CertificateSpec], run: RunId) -> None:
-        """Write down what is about to be asked for, before it is asked for."""
+    def _record(self, specs: list[CertificateSpec], run: RunId, kind: EntryKind) -> None:
+        if not specs:
+            return
         entries = [
             Entry(
                 at=self._world.clock.now(),
                 run=run,
-                kind=EntryKind.ISSUED,
+                kind=kind,
                 component=spec.component,
                 certificate=spec.name,
             )
@@ -123,23 +127,21 @@ class Issuing:
         return verified
 
 
-def check_clock(world: World, issuers: Iterable[str]) -> None:
-    """Compare this node's clock with each issuer's before anything is asked for.
-
-    Raises:
-        IssuerUnavailable: an issuer cannot be reached.
-        PermanentError: the clocks are too far apart.
-    """
-    for name in sorted(set(issuers)):
-        theirs = next(i for key, i in world.issuers.items() if key == name).time()
-        if theirs is None:
-            continue
-        apart = abs(world.clock.now() - theirs)
-        if apart > world.bounds.skew:
-            raise PermanentError(
-                f"this node's clock and issuer {name}'s are {apart.total_seconds():.0f} s apart",
-                hint="check time synchronization on both; nothing was issued",
-            )
+def clock_problem(world: World, issuer: IssuerName) -> CertrotdError | None:
+    """Say why an issuer should not be asked: it is away, or its clock is far from this node's."""
+    try:
+        theirs = world.issuers[issuer].time()
+    except CertrotdError as e:
+        return e
+    if theirs is None:
+        return None
+    apart = abs(world.clock.now() - theirs)
+    if apart <= world.bounds.skew:
+        return None
+    return PermanentError(
+        f"this node's clock and issuer {issuer}'s are {apart.total_seconds():.0f} s apart",
+        hint="check time synchronization on both; nothing was issued",
+    )
 
 
 def _exhausted(spec: CertificateSpec, budget: int) -> BudgetExhausted:

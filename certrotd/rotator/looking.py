@@ -1,0 +1,97 @@
+"""Look: what lies on disk, what the running processes use, what is owed; then decide.
+
+Changes nothing, asks no issuer for anything but its pinned anchors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from certrotd.core import planning, renewal
+from certrotd.core.model import Expectation, Reason, ServiceState
+from certrotd.core.planning import Moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from certrotd.core.model import (
+        CertificateName,
+        Evidence,
+        Observation,
+        Plan,
+        Published,
+    )
+    from certrotd.core.planning import Wish
+    from certrotd.ports import Proof
+    from certrotd.rotator.world import World
+
+
+def look(world: World, wish: Wish) -> Plan:
+    """Compare what is with what should be.
+
+    Raises:
+        CertrotdError: the pinned trust anchors of an issuer cannot be read.
+    """
+    now = world.clock.now()
+    slot = renewal.latest_slot(world.schedule, world.bounds.offset, now)
+    moment = Moment(now=now, slot=slot, next_slot=slot + renewal.DAY)
+    specs = [spec for component in world.components for spec in component.certificates]
+    stored = {spec.name: world.store.read(spec) for spec in specs}
+    anchors = {name: world.issuers[name].anchors() for name in {spec.issuer for spec in specs}}
+    observations = {
+        spec.name: planning.observe(
+            spec,
+            stored[spec.name],
+            anchors[spec.issuer],
+            moment,
+            forced=wish.force and wish.covers(spec.component),
+        )
+        for spec in specs
+    }
+    evidence = _probe(world, observations)
+    for each in evidence:
+        if each.stale and each.certificate is not None:
+            seen = observations[each.certificate]
+            observations[each.certificate] = planning.with_finding(
+                seen, Reason.NOT_SERVED, each.detail
+            )
+    owed = planning.owed_work(world.journal.replay())
+    return planning.plan(world.components, observations, owed, wish, moment, evidence)
+
+
+def expectation(published: Published) -> Expectation:
+    """Say what a proof of this publication looks for."""
+    return Expectation(
+        certificate=published.certificate,
+        fingerprint=published.fingerprint,
+        serial=published.serial,
+        published_at=published.published_at,
+    )
+
+
+def expectations(observations: Iterable[Observation]) -> dict[CertificateName, Expectation]:
+    """Say what proofs look for while nothing changes: whatever was published last."""
+    return {
+        each.spec.name: expectation(planning.as_published(each))
+        for each in observations
+        if each.leaf is not None and each.stored.published_at is not None
+    }
+
+
+def _probe(
+    world: World, observations: Mapping[CertificateName, Observation]
+) -> tuple[Evidence, ...]:
+    """Ask every running component's proofs once, all at the same time."""
+    work: list[tuple[Proof, Mapping[CertificateName, Expectation]]] = []
+    for component in world.components:
+        keeper = world.keepers[component.name]
+        expected = expectations(observations[spec.name] for spec in component.certificates)
+        if expected and keeper.proofs and keeper.service.state() is not ServiceState.STOPPED:
+            work += [(proof, expected) for proof in keeper.proofs]
+    if len(work) < 2:  # noqa: PLR2004  # one needs no threads
+        return tuple(proof.check(expected) for proof, expected in work)
+    # Imported here because a node without proofs need not wait for it.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    with ThreadPoolExecutor(len(work), thread_name_prefix="probe") as pool:
+        return tuple(pool.map(lambda each: each[0].check(each[1]), work))

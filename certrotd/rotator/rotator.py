@@ -1,0 +1,226 @@
+"""A whole run: everything that is due, in order, stopping at the first component that refuses."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from certrotd.core import planning
+from certrotd.core.errors import CertrotdError, OnHold, PermanentError, TransientError
+from certrotd.core.model import Result, RunId, RunReport, StepReport
+from certrotd.ports import Event
+from certrotd.rotator.issuing import Issuing, clock_problem
+from certrotd.rotator.looking import look
+from certrotd.rotator.stepping import Stepper
+
+if TYPE_CHECKING:
+    from certrotd.core.model import (
+        CertificateName,
+        Component,
+        ComponentName,
+        GenerationId,
+        IssuerName,
+        Plan,
+        Step,
+        Verified,
+    )
+    from certrotd.core.planning import Wish
+    from certrotd.rotator.world import World
+
+_SEVERITY = (
+    Result.STOPPED, Result.DONE, Result.SKIPPED, Result.DEFERRED, Result.ROLLED_BACK, Result.FAILED,
+)  # fmt: skip
+
+
+class Rotator:
+    """Rotates what is due. One instance lives as long as its process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._issuing = Issuing(world)
+
+    def plan(self, wish: Wish) -> Plan:
+        """Say what is due and why; changes nothing.
+
+        Raises:
+            CertrotdError: something needed for the decision cannot be read.
+        """
+        return look(self._world, wish)
+
+    def run(self, wish: Wish) -> RunReport:
+        """Rotate what is due, in order, and stop at the first component that refuses.
+
+        Raises:
+            LockHeld: another certrotd works on this node.
+            OnHold: a person must look first.
+            CertrotdError: the run could not begin; nothing was changed.
+        """
+        world = self._world
+        with world.lock.hold("rotate"):
+            started_at, started = world.clock.now(), world.clock.monotonic()
+            run = _run_id(started_at.strftime("%Y%m%dT%H%M%SZ"))
+            plan = look(world, wish)
+            if plan.steps and (held := world.hold.placed()):
+                raise OnHold(*held)
+            steps = self._steps(plan, run) if plan.steps else ()
+            self._retire()
+            report = RunReport(
+                run=run,
+                started_at=started_at,
+                duration=world.clock.monotonic() - started,
+                steps=steps,
+                result=max((s.result for s in steps), key=_SEVERITY.index, default=Result.DONE),
+            )
+            if steps:
+                world.log(
+                    Event.RUN_FINISHED, run=run, result=report.result, duration=report.duration
+                )
+            return report
+
+    def rollback(self, name: ComponentName, generation: GenerationId | None = None) -> RunReport:
+        """Put a component's earlier pairs back (the latest kept, or one named), then hold.
+
+        Raises:
+            LockHeld: another certrotd works on this node.
+            PermanentError: there is nothing to go back to.
+            CertrotdError: it did not work; what was published by then is owed.
+        """
+        world = self._world
+        component = next(each for each in world.components if each.name == name)
+        with world.lock.hold("rollback"):
+            started_at, started = world.clock.now(), world.clock.monotonic()
+            run = _run_id(started_at.strftime("%Y%m%dT%H%M%SZ"))
+            seen = {each.spec.name: each for each in look(world, planning.Wish()).observations}
+            back = tuple(
+                (spec, kept)
+                for spec in component.certificates
+                if (kept := self._kept(world.store.history(spec), generation)) is not None
+            )
+            if not back:
+                wanted = f"generation {generation}" if generation else "no earlier generation"
+                raise PermanentError(
+                    f"{name}: {wanted} is kept" if not generation else f"{name}: {wanted} is gone",
+                    hint=f"`certrotd history {name}` lists what there is",
+                )
+            # First the hold: the daemon would replace the old pair within the minute.
+            world.hold.place(f"{name} was rolled back by an operator", started_at)
+            world.log(Event.HOLD_PLACED, component=name, reason="rolled back by an operator")
+            evidence = Stepper(world, run, seen).put_back(component, back)
+            step = StepReport(component=name, result=Result.ROLLED_BACK, evidence=evidence)
+            return RunReport(
+                run=run,
+                started_at=started_at,
+                duration=world.clock.monotonic() - started,
+                steps=(step,),
+                result=Result.ROLLED_BACK,
+            )
+
+    @staticmethod
+    def _kept(
+        history: tuple[GenerationId, ...], wanted: GenerationId | None
+    ) -> GenerationId | None:
+        if wanted is None:
+            return history[-1] if history else None
+        return wanted if wanted in history else None
+
+    def _steps(self, plan: Plan, run: RunId) -> tuple[StepReport, ...]:
+        world = self._world
+        world.log(
+            Event.RUN_STARTED,
+            run=run,
+            components=[step.component.name for step in plan.steps],
+            certificates=len(plan.replacements),
+        )
+        ready, unready = self._make_ready(plan, run)
+        observations = {each.spec.name: each for each in plan.observations}
+        stepper = Stepper(world, run, observations, self._issuing.published)
+        reports: list[StepReport] = []
+        stopped = ""
+        for step in plan.steps:
+            name = step.component.name
+            if name in unready:
+                report = _not_done(step.component, unready[name])
+                world.log(
+                    Event.STEP_FAILED,
+                    component=name,
+                    result=report.result,
+                    error=report.error,
+                    hint=report.hint,
+                )
+            elif stopped or world.stopping():
+                why = stopped or "certrotd was asked to stop"
+                report = StepReport(
+                    component=name,
+                    result=Result.SKIPPED if stopped else Result.DEFERRED,
+                    error=f"not touched: {why}",
+                )
+            else:
+                report = stepper.take(step, ready[name])
+                if report.result in (Result.FAILED, Result.ROLLED_BACK):
+                    stopped = f"{name} failed"
+            reports.append(report)
+        return tuple(reports)
+
+    def _make_ready(
+        self, plan: Plan, run: RunId
+    ) -> tuple[dict[ComponentName, tuple[Verified, ...]], dict[ComponentName, CertrotdError]]:
+        """Issue all that is due; what fails here keeps its own component back and no other."""
+        unready: dict[ComponentName, CertrotdError] = {}
+        clocks: dict[IssuerName, CertrotdError | None] = {}
+        for step in plan.steps:
+            try:
+                self._world.store.preflight(each.spec for each in step.replacements)
+                for issuer in {each.spec.issuer for each in step.replacements}:
+                    if issuer not in clocks:
+                        clocks[issuer] = clock_problem(self._world, issuer)
+                    if problem := clocks[issuer]:
+                        raise problem
+            except CertrotdError as e:
+                unready[step.component.name] = e
+        steps = [step for step in plan.steps if step.component.name not in unready]
+        wanted = [each.spec for step in steps for each in step.replacements]
+        answers = self._issuing.issue(wanted, run)
+        ready: dict[ComponentName, tuple[Verified, ...]] = {}
+        for step in steps:
+            pairs, error = _sorted_out(step, answers)
+            if error:
+                unready[step.component.name] = error
+            else:
+                ready[step.component.name] = pairs
+        return ready, unready
+
+    def _retire(self) -> None:
+        """Unlink generations that were replaced long enough ago."""
+        world = self._world
+        before = world.clock.now() - world.bounds.grace
+        count = sum(
+            world.store.retire(spec, before)
+            for component in world.components
+            for spec in component.certificates
+        )
+        if count:
+            world.log(Event.GENERATIONS_RETIRED, count=count)
+
+
+def _run_id(time: str) -> RunId:
+    return RunId(f"{time}-{secrets.token_hex(3)}")
+
+
+def _sorted_out(
+    step: Step, answers: dict[CertificateName, Verified | CertrotdError]
+) -> tuple[tuple[Verified, ...], CertrotdError | None]:
+    """Return the pairs of a step, or the worst error among them."""
+    mine = [answers[each.spec.name] for each in step.replacements]
+    errors = [each for each in mine if isinstance(each, CertrotdError)]
+    permanent = [each for each in errors if isinstance(each, PermanentError)]
+    pairs = tuple(each for each in mine if not isinstance(each, CertrotdError))
+    return pairs, next(iter(permanent or errors), None)
+
+
+def _not_done(component: Component, error: CertrotdError) -> StepReport:
+    return StepReport(
+        component=component.name,
+        result=Result.DEFERRED if isinstance(error, TransientError) else Result.FAILED,
+        error=str(error),
+        hint=error.hint,
+    )

@@ -1,0 +1,383 @@
+"""One step: publish, activate, prove, gate one component; or put the old pair back.
+
+The journal's BEGUN is written before the first effect and the closing entry after the last, so
+that whatever a crash leaves half done is owed to the next run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from certrotd.core import policy
+from certrotd.core.errors import CertrotdError, GateClosed, ProofMissing, PublishUncertain
+from certrotd.core.model import (
+    ActivationKind,
+    Change,
+    Entry,
+    EntryKind,
+    Expectation,
+    Result,
+    ServiceState,
+    StepReport,
+)
+from certrotd.ports import Event
+from certrotd.rotator.looking import expectation, expectations
+from certrotd.rotator.waiting import wait_until_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from certrotd.core.model import (
+        CertificateName,
+        CertificateSpec,
+        Component,
+        Evidence,
+        GenerationId,
+        Observation,
+        Published,
+        RunId,
+        Step,
+        Verified,
+    )
+    from certrotd.rotator.world import World
+
+PRE_GATE = 5.0
+"""How long, in seconds, a component may take to show that it is healthy before it is touched."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a step has come; a rollback starts from here."""
+
+    begun: bool = False
+    published: list[Published] = field(default_factory=list)
+    activated: bool = False
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Stepper:
+    """Takes the steps of one run."""
+
+    def __init__(
+        self,
+        world: World,
+        run: RunId,
+        observations: Mapping[CertificateName, Observation],
+        kept: Callable[[CertificateName], None] = lambda _name: None,
+    ) -> None:
+        """Say which run this is; `kept` is told of every pair that is on disk now."""
+        self._world = world
+        self._run = run
+        self._seen = observations
+        self._kept = kept
+
+    def take(self, step: Step, verified: tuple[Verified, ...]) -> StepReport:
+        """Take one step to its end, whatever that is; never raises a CertrotdError."""
+        world, component = self._world, step.component
+        started = world.clock.monotonic()
+        world.log(Event.STEP_STARTED, component=component.name, certificates=len(verified))
+        progress = _Progress()
+        try:
+            result = self._forward(step, verified, progress)
+        except CertrotdError as e:
+            report = self._backward(step, progress, e)
+        else:
+            report = StepReport(
+                component=component.name,
+                result=result,
+                changes=self._changes(progress),
+                evidence=progress.evidence,
+            )
+        report = replace(report, duration=world.clock.monotonic() - started)
+        world.log(
+            Event.STEP_FAILED if report.error else Event.STEP_FINISHED,
+            component=component.name,
+            result=report.result,
+            duration=report.duration,
+            **({"error": report.error, "hint": report.hint} if report.error else {}),
+        )
+        return report
+
+    def put_back(
+        self, component: Component, back: tuple[tuple[CertificateSpec, GenerationId], ...]
+    ) -> tuple[Evidence, ...]:
+        """Publish kept copies as new generations, activate and prove them.
+
+        Raises:
+            CertrotdError: whatever went wrong; what was published by then stays owed.
+        """
+        progress = _Progress()
+        self._republish(component, back, progress)
+        self._activate_and_prove(component, tuple(progress.published), progress)
+        self._put_back_done(component, progress)
+        return progress.evidence
+
+    def _forward(self, step: Step, verified: tuple[Verified, ...], progress: _Progress) -> Result:
+        component = step.component
+        down = self._is_down(step, verified)
+        if not down:
+            self._pre_gate(step)
+        self._journal(component, EntryKind.BEGUN)
+        progress.begun = True
+        self._publish(step, verified, progress)
+        if down:
+            detail = "it is down and stays so; it will start with what is published"
+            self._world.log(Event.COMPONENT_LEFT_STOPPED, component=component.name, detail=detail)
+            self._journal(component, EntryKind.DONE, detail)
+            return Result.STOPPED
+        self._activate_and_prove(component, (*_carried(step), *progress.published), progress)
+        self._journal(component, EntryKind.DONE)
+        return Result.DONE
+
+    def _is_down(self, step: Step, verified: tuple[Verified, ...]) -> bool:
+        """Whether the component is deliberately down, or was never up for want of its files."""
+        component, keeper = step.component, self._world.keepers[step.component.name]
+        if component.activation is ActivationKind.NONE:
+            return False
+        state = keeper.service.state()
+        if state is not ServiceState.UNKNOWN:
+            return state is ServiceState.STOPPED
+        files = [f for spec in component.certificates for f in self._seen[spec.name].stored.files]
+        if any(each.content is not None or each.problem for each in files):
+            return False
+        expected = {each.spec.name: _promise(each) for each in verified}
+        return not any(proof.check(expected).reachable for proof in keeper.proofs)
+
+    def _pre_gate(self, step: Step) -> None:
+        """Refuse to touch a component that is unhealthy for reasons a new pair cannot mend."""
+        findings = [finding for each in step.replacements for finding in each.findings]
+        if step.owed or any(finding.reason in policy.BROKEN for finding in findings):
+            return
+        keeper = self._world.keepers[step.component.name]
+        checks = tuple(gate.check for gate in keeper.gates)
+        evidence = wait_until_held(self._world, checks, PRE_GATE)
+        if closed := [each for each in evidence if not each.holds]:
+            raise GateClosed(
+                f"{step.component.name} is not healthy and was not touched: {_told(closed)}",
+                component=step.component.name,
+                hint="mend it first; only healthy components get new certificates",
+            )
+
+    def _publish(self, step: Step, verified: tuple[Verified, ...], progress: _Progress) -> None:
+        """Publish all of a component's pairs and write them down together."""
+        owed = {each.certificate: each.previous for each in _carried(step, all_of_them=True)}
+        try:
+            for each in verified:
+                published = self._publish_one(each)
+                if owed.get(published.certificate):
+                    # What lies there was never proved: go back to what was before it.
+                    published = replace(published, previous=owed[published.certificate])
+                progress.published.append(published)
+                self._kept(each.spec.name)
+        finally:
+            self._record(step.component, progress.published)
+
+    def _publish_one(self, verified: Verified) -> Published:
+        store, clock = self._world.store, self._world.clock
+        try:
+            published = store.publish(verified, clock.now())
+        except PublishUncertain:
+            # Neither old nor durably new. A fresh generation tells whether the disk works again;
+            # a second fsync of the same pages would not.
+            published = store.publish(verified, clock.now())
+        self._world.log(
+            Event.CERTIFICATE_PUBLISHED,
+            certificate=published.certificate,
+            component=verified.spec.component,
+            serial=published.serial,
+            not_after=published.not_after,
+            generation=published.generation,
+        )
+        return published
+
+    def _activate_and_prove(
+        self, component: Component, published: tuple[Published, ...], progress: _Progress
+    ) -> None:
+        world, keeper = self._world, self._world.keepers[component.name]
+        progress.activated = True
+        keeper.service.activate()
+        self._journal(component, EntryKind.ACTIVATED)
+        world.log(
+            Event.COMPONENT_ACTIVATED,
+            component=component.name,
+            how=component.activation,
+            detail=component.activation_detail,
+        )
+        if component.activation is ActivationKind.RELOAD:
+            # Watchers of an inode wake only when the old file is unlinked.
+            world.clock.sleep(world.bounds.grace.total_seconds())
+            for spec in component.certificates:
+                world.store.retire(spec, world.clock.now() - world.bounds.grace)
+        expected = expectations(self._seen[spec.name] for spec in component.certificates)
+        expected |= {each.certificate: expectation(each) for each in published}
+        self._prove(component, expected, progress)
+
+    def _prove(
+        self,
+        component: Component,
+        expected: Mapping[CertificateName, Expectation],
+        progress: _Progress,
+    ) -> None:
+        keeper, limit = self._world.keepers[component.name], component.proof_deadline
+        checks = tuple(partial(proof.check, expected) for proof in keeper.proofs)
+        proofs = progress.evidence = wait_until_held(self._world, checks, limit.total_seconds())
+        if missing := [each for each in proofs if not each.holds]:
+            raise ProofMissing(
+                f"{component.name} was not seen to use its new certificate within "
+                f"{limit.total_seconds():g} s: {_told(missing)}",
+                component=component.name,
+                hint=f"look at the log of {component.name}",
+            )
+        for each in proofs:
+            self._world.log(Event.COMPONENT_PROVEN, component=component.name, detail=each.detail)
+        gates = wait_until_held(
+            self._world,
+            tuple(gate.check for gate in keeper.gates),
+            limit.total_seconds(),
+            component.settle.total_seconds(),
+        )
+        progress.evidence = (*proofs, *gates)
+        if closed := [each for each in gates if not each.holds]:
+            raise GateClosed(
+                f"{component.name} uses its new certificate but is not healthy within "
+                f"{limit.total_seconds():g} s: {_told(closed)}",
+                component=component.name,
+                hint=f"look at the log of {component.name}",
+            )
+        for each in gates:
+            self._world.log(Event.GATE_PASSED, component=component.name, detail=each.detail)
+
+    def _backward(self, step: Step, progress: _Progress, cause: CertrotdError) -> StepReport:
+        """Put back what was there before, as far as there was something that worked."""
+        component = step.component
+        result, error, hint = Result.FAILED, str(cause), cause.hint
+        changes = self._changes(progress)
+        back = self._restorable(step, progress)
+        if back:
+            again = _Progress()
+            try:
+                self._republish(component, back, again)
+                if progress.activated or component.activation is ActivationKind.RELOAD:
+                    self._activate_and_prove(component, tuple(again.published), again)
+                    result, progress.evidence = Result.ROLLED_BACK, again.evidence
+                self._put_back_done(component, again)
+                changes = ()
+            except CertrotdError as e:
+                self._world.log(Event.ROLLBACK_FAILED, component=component.name, error=str(e))
+                error = f"{error}; putting the old pair back did not work either: {e}"
+        elif progress.published:
+            hint = f"{hint}; there was no working pair to go back to".removeprefix("; ")
+        error += self._conclude(component, result, error, progress)
+        return StepReport(
+            component=component.name,
+            result=result,
+            changes=changes,
+            evidence=progress.evidence,
+            error=error,
+            hint=hint,
+        )
+
+    def _conclude(
+        self, component: Component, result: Result, error: str, progress: _Progress
+    ) -> str:
+        """Write the failure down and, if the process was touched, hold; say what did not work."""
+        world = self._world
+        try:
+            if progress.begun and result is Result.FAILED:
+                self._journal(component, EntryKind.FAILED, error)
+            if progress.activated:
+                world.hold.place(f"{component.name}: {error}", world.clock.now())
+                world.log(Event.HOLD_PLACED, component=component.name, reason=error)
+        except CertrotdError as e:
+            return f"; this could not be written down: {e}"
+        return ""
+
+    def _restorable(
+        self, step: Step, progress: _Progress
+    ) -> tuple[tuple[CertificateSpec, GenerationId], ...]:
+        """List what worked before and was replaced, by this step or by the one it finishes."""
+        specs = {spec.name: spec for spec in step.component.certificates}
+        return tuple(
+            (specs[each.certificate], each.previous)
+            for each in (*_carried(step), *progress.published)
+            if each.previous is not None
+            and not any(
+                finding.reason in policy.BROKEN for finding in self._seen[each.certificate].findings
+            )
+        )
+
+    def _republish(
+        self,
+        component: Component,
+        back: tuple[tuple[CertificateSpec, GenerationId], ...],
+        progress: _Progress,
+    ) -> None:
+        names = ", ".join(spec.name for spec, _ in back)
+        self._world.log(Event.ROLLBACK_STARTED, component=component.name, certificates=names)
+        self._journal(component, EntryKind.BEGUN, "putting back")
+        try:
+            for spec, generation in back:
+                now = self._world.clock.now()
+                progress.published.append(self._world.store.restore(spec, generation, now))
+        finally:
+            self._record(component, progress.published)
+
+    def _put_back_done(self, component: Component, progress: _Progress) -> None:
+        serials = ", ".join(f"{each.certificate} {each.serial}" for each in progress.published)
+        self._journal(component, EntryKind.ROLLED_BACK, serials)
+        self._world.log(Event.COMPONENT_ROLLED_BACK, component=component.name, certificates=serials)
+
+    def _changes(self, progress: _Progress) -> tuple[Change, ...]:
+        leaves = {name: each.leaf for name, each in self._seen.items()}
+        return tuple(
+            Change(
+                certificate=each.certificate,
+                old_serial=leaf.serial if (leaf := leaves[each.certificate]) else None,
+                new_serial=each.serial,
+                not_after=each.not_after,
+            )
+            for each in progress.published
+        )
+
+    def _record(self, component: Component, published: list[Published]) -> None:
+        if published:
+            self._world.journal.append(
+                *(
+                    replace(
+                        self._entry(component, EntryKind.PUBLISHED),
+                        certificate=each.certificate,
+                        published=each,
+                    )
+                    for each in published
+                )
+            )
+
+    def _journal(self, component: Component, kind: EntryKind, detail: str = "") -> None:
+        self._world.journal.append(replace(self._entry(component, kind), detail=detail))
+
+    def _entry(self, component: Component, kind: EntryKind) -> Entry:
+        return Entry(at=self._world.clock.now(), run=self._run, kind=kind, component=component.name)
+
+
+def _carried(step: Step, *, all_of_them: bool = False) -> tuple[Published, ...]:
+    """Return the owed publications, those that this step replaces only if asked for."""
+    if step.owed is None:
+        return ()
+    replaced = frozenset() if all_of_them else {each.spec.name for each in step.replacements}
+    return tuple(each for each in step.owed.published if each.certificate not in replaced)
+
+
+def _promise(verified: Verified) -> Expectation:
+    """Say what a proof would look for if this pair were published."""
+    return Expectation(
+        certificate=verified.spec.name,
+        fingerprint=verified.leaf.fingerprint,
+        serial=verified.leaf.serial,
+        published_at=verified.issued_at,
+    )
+
+
+def _told(evidence: list[Evidence]) -> str:
+    return "; ".join(each.detail for each in evidence)
