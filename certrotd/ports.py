@@ -183,7 +183,6 @@ class Event(StrEnum):
     RUN_DEFERRED = "run_deferred"
     RUN_FAILED = "run_failed"
     CERTIFICATE_ISSUED = "certificate_issued"
-    CERTIFICATE_VERIFIED = "certificate_verified"
     CERTIFICATE_PUBLISHED = "certificate_published"
     ISSUER_WARNED = "issuer_warned"
     ISSUER_RETRIED = "issuer_retried"
@@ -200,6 +199,26 @@ class Event(StrEnum):
     GENERATIONS_RETIRED = "generations_retired"
     HOLD_PLACED = "hold_placed"
     HOLD_LIFTED = "hold_lifted"
+
+    @property
+    def severity(self) -> str:
+        """The level it is logged at."""
+        if self.value.endswith("_failed"):
+            return "error"
+        return "warning" if self in _WARNINGS else "info"
+
+
+_WARNINGS = frozenset(
+    {
+        Event.CONFIG_REJECTED,
+        Event.RUN_DEFERRED,
+        Event.ISSUER_WARNED,
+        Event.ISSUER_RETRIED,
+        Event.ROLLBACK_STARTED,
+        Event.COMPONENT_ROLLED_BACK,
+        Event.HOLD_PLACED,
+    }
+)
 
 
 class Log(Protocol):

@@ -1,0 +1,241 @@
+"""The composition root: a Config to adapters, a World and a Rotator.
+
+The only module that knows which adapter stands behind which port.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from certrotd.adapters.ca import FileAuthority
+from certrotd.adapters.clock import SystemClock
+from certrotd.adapters.command import CommandGate, CommandService
+from certrotd.adapters.flock import FileLock
+from certrotd.adapters.hold import FileHold
+from certrotd.adapters.journal import FileJournal
+from certrotd.adapters.passive import PassiveService
+from certrotd.adapters.probes import ClientProof, HttpGate, TcpGate, TlsProof
+from certrotd.adapters.process import PidfileSignal, PidfileStartedProof
+from certrotd.adapters.store import GenerationStore
+from certrotd.adapters.systemd import UnitRestart, UnitSignal, UnitStartedProof
+from certrotd.adapters.vault import (
+    AppRoleAuth,
+    CertificateAuth,
+    TokenFileAuth,
+    TokenRoleAuth,
+    VaultConnection,
+    VaultIssuer,
+    VaultSession,
+)
+from certrotd.core import renewal
+from certrotd.core.model import CertificateName, ComponentName, IssuerName
+from certrotd.rotator import Bounds, Keeper, Rotator, World
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from certrotd.config import Config, settings
+    from certrotd.core.model import Output
+    from certrotd.ports import Clock, Gate, Issuer, Log, Proof, Service
+
+_T = TypeVar("_T")
+
+LOCK_WAIT = 5.0
+"""How long, in seconds, a command waits for another certrotd to finish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """A configuration brought to life."""
+
+    config: Config
+    world: World
+    rotator: Rotator
+    stop: threading.Event
+    sessions: tuple[VaultSession, ...]
+
+    def slot(self) -> datetime:
+        """Return the next daily slot of this node."""
+        world = self.world
+        return renewal.next_slot(world.schedule, world.bounds.offset, world.clock.now())
+
+    def close(self) -> None:
+        """Give tokens back."""
+        for session in self.sessions:
+            session.close()
+
+
+def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> App:
+    """Build everything a rotator needs; touches neither network nor disk.
+
+    Args:
+        config: A checked configuration.
+        log: Where events go.
+        stop: Set when the process is asked to end: no further step begins.
+    """
+    stop = stop or threading.Event()
+    clock = SystemClock()
+    root = config.settings
+    sessions = {
+        name: VaultSession(_connection(vault), clock, log, stop)
+        for name, vault in root.vaults.items()
+    }
+    outputs = {spec.name: spec.outputs for each in config.components for spec in each.certificates}
+    state, limits = Path(root.state_directory), root.limits
+    world = World(
+        components=config.components,
+        schedule=config.schedule,
+        bounds=Bounds(
+            offset=renewal.splay_offset(root.cluster, config.node, root.schedule.splay),
+            workers=limits.workers,
+            issuances=limits.issuances_per_day,
+            skew=limits.clock_skew,
+            grace=limits.grace,
+        ),
+        clock=clock,
+        issuers={
+            IssuerName(name): _issuer(each, sessions, clock) for name, each in root.issuers.items()
+        },
+        store=GenerationStore(str(state / "history"), keep=limits.history),
+        keepers={
+            ComponentName(name): _keeper(each, outputs) for name, each in root.components.items()
+        },
+        journal=FileJournal(str(state / "journal")),
+        lock=FileLock(str(state / "lock"), wait=LOCK_WAIT, clock=clock),
+        hold=FileHold(str(state / "hold")),
+        log=log,
+        stopping=stop.is_set,
+    )
+    return App(
+        config=config,
+        world=world,
+        rotator=Rotator(world),
+        stop=stop,
+        sessions=tuple(sessions.values()),
+    )
+
+
+def _connection(vault: settings.Vault) -> VaultConnection:
+    return VaultConnection(
+        address=vault.address,
+        namespace=vault.namespace,
+        ca_file=vault.ca_file,
+        auth=_auth(vault.auth),
+        connect_timeout=vault.connect_timeout,
+        read_timeout=vault.read_timeout,
+        deadline=vault.deadline,
+    )
+
+
+def _auth(auth: settings.Auth) -> AppRoleAuth | TokenRoleAuth | CertificateAuth | TokenFileAuth:
+    if role := auth.approle:
+        return AppRoleAuth(
+            mount=role.mount,
+            role_id=role.role_id,
+            role_id_file=role.role_id_file,
+            secret_id_file=role.secret_id_file,
+            secret_id_credential=role.secret_id_credential,
+            wrapped_secret_id_file=role.wrapped_secret_id_file,
+        )
+    for method, token in (("kubernetes", auth.kubernetes), ("jwt", auth.jwt)):
+        if token:
+            return TokenRoleAuth(
+                method=method, mount=token.mount, role=token.role, token_file=token.token_file
+            )
+    if login := auth.certificate:
+        return CertificateAuth(
+            mount=login.mount, role=login.role, certificate=login.certificate, key=login.key
+        )
+    return TokenFileAuth(path=_given(auth.token_file))
+
+
+def _issuer(issuer: settings.Issuer, sessions: Mapping[str, VaultSession], clock: Clock) -> Issuer:
+    if pki := issuer.vault:
+        return VaultIssuer(
+            sessions[pki.connection],
+            mount=pki.mount,
+            endpoint=pki.endpoint,
+            issuer_ref=pki.issuer_ref,
+            anchors_file=_given(issuer.trust_anchors),
+        )
+    authority = _given(issuer.ca)
+    return FileAuthority(
+        authority.certificate, authority.key, clock.now, anchors_file=issuer.trust_anchors
+    )
+
+
+def _keeper(
+    component: settings.Component, outputs: Mapping[CertificateName, tuple[Output, ...]]
+) -> Keeper:
+    return Keeper(
+        service=_service(component.activation),
+        proofs=tuple(_proof(each, outputs) for each in component.proofs),
+        gates=tuple(_gate(each, outputs) for each in component.gates),
+    )
+
+
+def _service(activation: settings.Activation) -> Service:
+    if signal := activation.signal:
+        if signal.unit:
+            return UnitSignal(signal.unit, signal.signal, signal.process)
+        return PidfileSignal(_given(signal.pidfile), signal.signal, signal.process)
+    if restart := activation.restart:
+        return UnitRestart(restart.unit, restart.timeout)
+    if command := activation.exec:
+        return CommandService(command.command, command.timeout, command.only_if)
+    return PassiveService()
+
+
+def _proof(proof: settings.Proof, outputs: Mapping[CertificateName, tuple[Output, ...]]) -> Proof:
+    if tls := proof.tls:
+        return TlsProof(
+            tls.address,
+            CertificateName(tls.certificate),
+            server_name=tls.server_name,
+            client=_identity(tls.client_certificate, outputs),
+        )
+    if client := proof.client:
+        name = CertificateName(client.certificate)
+        return ClientProof(
+            client.url,
+            name,
+            client=outputs[name],
+            ca_file=client.ca_file,
+            statuses=client.status,
+        )
+    started = _given(proof.started)
+    if started.unit:
+        return UnitStartedProof(started.unit)
+    return PidfileStartedProof(_given(started.pidfile))
+
+
+def _gate(gate: settings.Gate, outputs: Mapping[CertificateName, tuple[Output, ...]]) -> Gate:
+    if https := gate.https:
+        return HttpGate(
+            https.url,
+            statuses=https.status,
+            ca_file=https.ca_file,
+            client=_identity(https.client_certificate, outputs),
+            contains=https.contains,
+        )
+    if tcp := gate.tcp:
+        return TcpGate(tcp.address)
+    command = _given(gate.exec)
+    return CommandGate(command.command, command.timeout)
+
+
+def _identity(
+    name: str | None, outputs: Mapping[CertificateName, tuple[Output, ...]]
+) -> tuple[Output, ...] | None:
+    return outputs[CertificateName(name)] if name else None
+
+
+def _given(value: _T | None) -> _T:
+    """Narrow what validation has already made sure of."""
+    if value is None:
+        raise AssertionError("validation lets exactly one of several keys through")
+    return value

@@ -1,0 +1,121 @@
+"""Structured logging: one line an event, JSON or for the console, nothing secret in it.
+
+structlog is imported when a log is opened, as commands that only look need none.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import TextIO
+
+    from structlog.typing import Processor
+
+    from certrotd.ports import Event, Log
+
+REDACTED = "<redacted>"
+_SECRET_NAMES = re.compile(r"token|secret|password|private|authorization", re.IGNORECASE)
+_SECRET_TEXT = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\b(?:hvs|hvb|hvr|s|b|r)\.[A-Za-z0-9_-]{20,}"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+    r"|(?<=[Bb]earer )\S+",
+    re.DOTALL,
+)
+_FOREIGN = ("apscheduler", "hvac", "urllib3", "requests", "kubernetes")
+
+
+def silent(_event: Event, /, **_facts: object) -> None:
+    """Log nothing: for commands that only look."""
+
+
+def open_log(stream: TextIO, *, form: str = "auto", level: str = "info") -> Log:
+    """Set up logging to `stream` and return the log.
+
+    Args:
+        stream: Where lines go; standard error under systemd, in a container and on a terminal.
+        form: `console`, `json`, or `auto`: console on a terminal, else JSON.
+        level: The least severe level that is shown: debug, info, warning or error.
+    """
+    import logging  # noqa: PLC0415  # see the module's docstring
+
+    import structlog  # noqa: PLC0415
+
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    terminal = stream.isatty()
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # Plain tracebacks: the structured ones and the console's pretty ones print local
+        # variables, and a local may hold a key.
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(
+            colors=terminal, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+        )
+        if form == "console" or (form == "auto" and terminal)
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    structlog.configure(
+        processors=[*shared, redact, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,
+    )
+    foreign = logging.StreamHandler(stream)
+    foreign.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer,
+            ],
+        )
+    )  # fmt: skip
+    for name in _FOREIGN:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [foreign], False
+        # Their debug output prints bodies of requests and answers.
+        logger.setLevel(max(threshold, logging.WARNING))
+    logger_ = structlog.get_logger()
+
+    def log(event: Event, /, **facts: object) -> None:
+        getattr(logger_, event.severity)(event.value, **{k: _plain(v) for k, v in facts.items()})
+
+    return log
+
+
+def redact(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Replace whatever is named or looks like a secret; the last processor before rendering."""
+    return {
+        key: REDACTED if _SECRET_NAMES.search(key) else _redacted(value)
+        for key, value in event.items()
+    }
+
+
+def _redacted(value: object) -> object:
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(REDACTED, value)
+    if isinstance(value, bytes):
+        return _redacted(value.decode(errors="replace"))
+    if isinstance(value, dict):
+        return {str(k): _redacted(v) for k, v in redact(None, "", value).items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(each) for each in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # Fail closed: an object nobody thought of is shown by its text, and that is searched too.
+    return _SECRET_TEXT.sub(REDACTED, str(value))
+
+
+def _plain(value: object) -> object:
+    """Write times as RFC 3339 and short durations with milliseconds."""
+    if isinstance(value, float):
+        return round(value, 3)
+    isoformat = getattr(value, "isoformat", None)
+    return isoformat() if callable(isoformat) else value
