@@ -30,6 +30,7 @@ from certrotd.adapters.vault import (
     VaultIssuer,
     VaultSession,
 )
+from certrotd.config import load
 from certrotd.core import renewal
 from certrotd.core.model import CertificateName, ComponentName, IssuerName
 from certrotd.rotator import Bounds, Keeper, Rotator, World
@@ -117,6 +118,27 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
         stop=stop,
         sessions=tuple(sessions.values()),
     )
+
+
+def serve(path: Path, log: Log) -> None:
+    """Run the daemon until it is told to stop.
+
+    Raises:
+        ConfigError: the configuration is faulty at the start; later it is rejected and logged.
+    """
+    # Imported here: no other command needs the daemon.
+    from certrotd.adapters.notify import Notifier  # noqa: PLC0415
+    from certrotd.daemon import Charge, Daemon, Pulse  # noqa: PLC0415
+
+    clock, stop = SystemClock(), threading.Event()
+    pulse = Pulse(log, clock)
+
+    def charge() -> Charge:
+        app = assemble(load(path), pulse, stop)
+        return Charge(rotator=app.rotator, slot=app.slot().time(), close=app.close)
+
+    notifier = Notifier.from_environment()
+    Daemon(charge, clock=clock, log=pulse, notifier=notifier, stop=stop).run()
 
 
 def _connection(vault: settings.Vault) -> VaultConnection:

@@ -76,6 +76,8 @@ class Charge:
     rotator: Rotator
     slot: time
     """The slot's time of day in UTC, this node's share of the splay included."""
+    close: Callable[[], None]
+    """Give back what was borrowed, such as tokens."""
 
 
 class Pulse:
@@ -136,6 +138,7 @@ class Daemon:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             scheduler.remove_all_jobs()
             scheduler.shutdown(wait=True)
+            self._charge.close()
             self._log(Event.DAEMON_STOPPED)
 
     def _serve(self, scheduler: BackgroundScheduler) -> None:
@@ -234,6 +237,7 @@ class Daemon:
 
     def _reload(self, scheduler: BackgroundScheduler) -> None:
         self._notifier.reloading()
+        before = self._charge
         try:
             self._charge = self._load()
         except ConfigError as e:
@@ -246,6 +250,7 @@ class Daemon:
             self._log(Event.CONFIG_REJECTED, problems=[str(e)], hint=e.hint)
         else:
             self._failures, self._not_before, self._last_trouble = 0, None, ("", 0)
+            before.close()
             self._schedule(scheduler)
             self._log(Event.CONFIG_RELOADED, slot=self._charge.slot)
         self._notifier.ready(self._told())

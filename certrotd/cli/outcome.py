@@ -1,0 +1,58 @@
+"""What happened to an exit code. The codes are an interface, documented in docs/exit-codes.md."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from certrotd.core.errors import (
+    CertrotdError,
+    ConfigError,
+    LockHeld,
+    OnHold,
+    TransientError,
+)
+from certrotd.core.model import Result
+
+if TYPE_CHECKING:
+    from certrotd.core.model import RunReport
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command but `check`, which follows the Nagios convention."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIG = 3
+    ROLLED_BACK = 4  # or on hold
+    LOCKED = 5
+    DEFERRED = 75  # EX_TEMPFAIL of sysexits.h: trying again later can help
+    INTERRUPTED = 130  # 128 + SIGINT
+
+
+_OF_RESULT = {
+    Result.DONE: ExitCode.OK,
+    Result.STOPPED: ExitCode.OK,
+    Result.DEFERRED: ExitCode.DEFERRED,
+    Result.SKIPPED: ExitCode.FAILED,
+    Result.FAILED: ExitCode.FAILED,
+    Result.ROLLED_BACK: ExitCode.ROLLED_BACK,
+}
+_OF_ERROR: tuple[tuple[type[CertrotdError], ExitCode], ...] = (
+    (ConfigError, ExitCode.CONFIG),
+    (OnHold, ExitCode.ROLLED_BACK),
+    (LockHeld, ExitCode.LOCKED),
+    (TransientError, ExitCode.DEFERRED),
+    (CertrotdError, ExitCode.FAILED),
+)
+
+
+def of_report(report: RunReport) -> ExitCode:
+    """Return the exit code of a run."""
+    return _OF_RESULT[report.result]
+
+
+def of_error(error: CertrotdError) -> ExitCode:
+    """Return the exit code of an error that ended a command."""
+    return next(code for kind, code in _OF_ERROR if isinstance(error, kind))
