@@ -7,6 +7,7 @@ keeps to RFC 5280 strictly enough for OpenSSL's strict mode, the default from Py
 
 from __future__ import annotations
 
+import os
 import secrets
 import stat
 from datetime import timedelta
@@ -18,7 +19,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certrotd.core.errors import IssuerRefused, IssuerUnavailable
+from certrotd.core.errors import IssuerRefused
 from certrotd.core.model import Answer, KeyAlgorithm, Secret, Usage
 from certrotd.core.x509 import (
     alternative_names_of,
@@ -45,7 +46,7 @@ _EXTENDED = {
     Usage.SERVER_AUTH: ExtendedKeyUsageOID.SERVER_AUTH,
     Usage.CLIENT_AUTH: ExtendedKeyUsageOID.CLIENT_AUTH,
 }
-_READABLE_BY_OTHERS = stat.S_IROTH | stat.S_IWOTH
+_OPEN_TO_OTHERS = stat.S_IROTH | stat.S_IWOTH
 
 
 def create_authority(
@@ -106,41 +107,6 @@ class AuthorityIssuer:
         self._key = load_key(key)
         self._clock = clock
         self._anchors = anchors or (self._pem,)
-
-    @classmethod
-    def from_files(
-        cls,
-        certificate: str,
-        key: str,
-        clock: Callable[[], datetime],
-        *,
-        anchors: tuple[bytes, ...] = (),
-    ) -> AuthorityIssuer:
-        """Read the CA from two files.
-
-        Raises:
-            IssuerUnavailable: a file cannot be read.
-            IssuerRefused: the files are no CA, or the key lies open to everybody.
-        """
-        try:
-            if stat.S_IMODE(Path(key).stat().st_mode) & _READABLE_BY_OTHERS:
-                raise IssuerRefused(
-                    f"the CA key {key} is open to everybody on this machine",
-                    hint=f"chmod 0600 {key}, and ask yourself who has read it",
-                )
-            certificate_pem, key_pem_ = Path(certificate).read_bytes(), Path(key).read_bytes()
-        except OSError as e:
-            raise IssuerUnavailable(
-                f"cannot read the CA: {e.filename}: {e.strerror}",
-                hint="the issuer's `ca` section names certificate and key",
-            ) from e
-        try:
-            return cls(certificate_pem, Secret(key_pem_), clock, anchors=anchors)
-        except ValueError as e:
-            raise IssuerRefused(
-                f"CA {certificate} with key {key}: {e}",
-                hint="both must be PEM and belong together",
-            ) from e
 
     def sign(self, request: SigningRequest) -> Answer:
         """Sign the CSR's public key with the specification's names and usages.
@@ -207,6 +173,77 @@ class AuthorityIssuer:
         except x509.ExtensionNotFound:
             return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+
+
+class FileAuthority:
+    """The same with certificate and key on disk, read again for every signature.
+
+    `clock` gives the present time; `anchors_file` is the pinned trust, the CA itself if left out.
+    """
+
+    def __init__(
+        self,
+        certificate: str,
+        key: str,
+        clock: Callable[[], datetime],
+        *,
+        anchors_file: str | None = None,
+    ) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._clock = clock
+        self._anchors_file = anchors_file or certificate
+
+    def sign(self, request: SigningRequest) -> Answer:
+        """Sign as `AuthorityIssuer` does.
+
+        Raises:
+            IssuerRefused: the files cannot be read, are no CA, or the key lies open to everybody;
+                or what `AuthorityIssuer` refuses.
+        """
+        certificate, key = _read(self._certificate), Secret(_read(self._key, private=True))
+        try:
+            authority = AuthorityIssuer(certificate, key, self._clock)
+        except ValueError as e:
+            raise IssuerRefused(
+                f"CA {self._certificate} with key {self._key}: {e}",
+                hint="both must be PEM and belong together",
+            ) from e
+        return authority.sign(request)
+
+    def anchors(self) -> tuple[bytes, ...]:
+        """Return the pinned trust anchors, PEM.
+
+        Raises:
+            IssuerRefused: the file cannot be read or holds no certificate.
+        """
+        try:
+            return split_pem(_read(self._anchors_file))
+        except ValueError as e:
+            raise IssuerRefused(
+                f"trust anchors {self._anchors_file}: {e}",
+                hint="the issuer's `trust_anchors`, or its CA certificate, must be PEM",
+            ) from e
+
+    def time(self) -> datetime | None:
+        """Return None: it has no clock but this node's."""
+        return None
+
+
+def _read(path: str, *, private: bool = False) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            if private and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & _OPEN_TO_OTHERS:
+                raise IssuerRefused(
+                    f"the CA key {path} is open to everybody on this machine",
+                    hint=f"chmod 0600 {path}, and ask yourself who has read it",
+                )
+            return file.read()
+    except OSError as e:
+        raise IssuerRefused(
+            f"cannot read {path}: {e.strerror}",
+            hint="the issuer's `ca` section names certificate and key",
+        ) from e
 
 
 def _serial() -> int:
