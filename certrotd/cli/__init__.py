@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 import click
 
@@ -82,6 +81,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.OK)
     except Exception:  # noqa: BLE001  # the last word: a defect ends with its traceback and code 1
+        import traceback
+
         traceback.print_exc()
         click.echo("This is a defect in certrotd; please report it with the lines above.", err=True)
         sys.exit(ExitCode.FAILED)

@@ -31,7 +31,7 @@ def validate(config_path: Path, form: str) -> None:
     Example:
       certrotd config validate -c ./certrotd.yaml && systemctl reload certrotd
     """
-    from certrotd.config import load  # noqa: PLC0415  # `--help` need not wait
+    from certrotd.config import load
 
     try:
         loaded = load(config_path)
@@ -63,7 +63,7 @@ def schema() -> None:
       certrotd config schema > certrotd.schema.json
       # first line of certrotd.yaml: # yaml-language-server: $schema=certrotd.schema.json
     """
-    from certrotd.config import json_schema  # noqa: PLC0415  # `--help` need not wait
+    from certrotd.config import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 
@@ -79,7 +79,7 @@ def show(config_path: Path, form: str, *, redacted: bool) -> None:
     Example:
       certrotd config show --redacted > for-the-bug-report.yaml
     """
-    from certrotd.config import load, shown  # noqa: PLC0415  # `--help` need not wait
+    from certrotd.config import load, shown
 
     emit(form, shown(load(config_path), redacted=redacted), str)
 
@@ -95,7 +95,7 @@ def completion(shell: str) -> None:
       certrotd completion zsh > "${fpath[1]}/_certrotd"
       certrotd completion fish > ~/.config/fish/completions/certrotd.fish
     """
-    from click.shell_completion import get_completion_class  # noqa: PLC0415
+    from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)
     if found is None:

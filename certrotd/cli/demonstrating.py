@@ -18,6 +18,6 @@ def demo(*, keep: bool) -> None:
       certrotd demo
       certrotd demo --keep
     """
-    from certrotd.demo import show  # noqa: PLC0415  # `--help` need not wait
+    from certrotd.demo import show
 
     show(keep=keep)

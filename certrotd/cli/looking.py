@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NAGIOS_UNKNOWN = 3
 
 
-class Span(click.ParamType):
+class Span(click.ParamType["timedelta"]):
     """A span of time as the configuration writes it: `36h`, `3d`."""
 
     name = "span"
@@ -33,7 +33,7 @@ class Span(click.ParamType):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
         """Read it, or fail with a usage error."""
-        from certrotd.config.scalars import duration  # noqa: PLC0415  # `--help` need not wait
+        from certrotd.config.scalars import duration
 
         try:
             return duration(str(value))
@@ -57,8 +57,8 @@ def plan(components: tuple[str, ...], config_path: Path, form: str, *, force: bo
       certrotd plan --force kube-apiserver
       certrotd plan -o json | jq '.steps[].component'
     """
-    from certrotd.cli.views import plan_data, plan_text  # noqa: PLC0415  # `--help` need not wait
-    from certrotd.core.planning import Wish  # noqa: PLC0415
+    from certrotd.cli.views import plan_data, plan_text
+    from certrotd.core.planning import Wish
 
     app = opened(config_path)
     found = app.rotator.plan(Wish(components=known(app, components), force=force))
@@ -76,8 +76,8 @@ def status(config_path: Path, form: str) -> None:
       certrotd status
       certrotd status -o json | jq '.certificates[] | select(.served == false)'
     """
-    from certrotd.cli.views import status_data, status_text  # noqa: PLC0415
-    from certrotd.core.planning import Wish  # noqa: PLC0415
+    from certrotd.cli.views import status_data, status_text
+    from certrotd.core.planning import Wish
 
     app = opened(config_path)
     found = app.rotator.plan(Wish())
@@ -103,8 +103,8 @@ def check(config_path: Path, warning: timedelta, critical: timedelta) -> None:
       certrotd check
       certrotd check --warning 4d --critical 2d
     """
-    from certrotd.cli.checking import line, remarks  # noqa: PLC0415
-    from certrotd.core.planning import Wish  # noqa: PLC0415
+    from certrotd.cli.checking import line, remarks
+    from certrotd.core.planning import Wish
 
     try:
         app = opened(config_path)
@@ -132,7 +132,7 @@ def history(components: tuple[str, ...], config_path: Path, form: str, lines: in
       certrotd history
       certrotd history kube-apiserver -n 10
     """
-    from certrotd.cli.views import history_data, history_text  # noqa: PLC0415
+    from certrotd.cli.views import history_data, history_text
 
     app = opened(config_path)
     wanted = known(app, components) or {each.name for each in app.config.components}
@@ -164,7 +164,7 @@ def inspect(files: tuple[str, ...], form: str) -> None:
       certrotd inspect /etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key
       certrotd inspect /etc/kubernetes/*.conf
     """
-    from certrotd.cli.inspecting import inspect_file, inspected_text  # noqa: PLC0415
+    from certrotd.cli.inspecting import inspect_file, inspected_text
 
     found = [item for path in files for item in inspect_file(path)]
     emit(form, [item.data() for item in found], lambda: inspected_text(found))

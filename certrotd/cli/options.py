@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from certrotd.core.model import ComponentName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +14,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from certrotd.app import App
+    from certrotd.core.model import ComponentName
     from certrotd.ports import Log
 
 DEFAULT_CONFIG = "/etc/certrotd/certrotd.yaml"
@@ -47,10 +45,10 @@ def _complete(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Offer the components of the configuration that is already on the line, or the default."""
-    from click.shell_completion import CompletionItem  # noqa: PLC0415
+    from click.shell_completion import CompletionItem
 
-    from certrotd.config import load  # noqa: PLC0415  # see `opened`
-    from certrotd.core.errors import ConfigError  # noqa: PLC0415
+    from certrotd.config import load
+    from certrotd.core.errors import ConfigError
 
     try:
         config = load(context.params.get("config_path") or Path(DEFAULT_CONFIG))
@@ -79,9 +77,9 @@ def opened(path: Path, log: Log | None = None) -> App:
         ConfigError: the configuration is faulty.
     """
     # Imported here: `--help` must not wait for it.
-    from certrotd.app import assemble  # noqa: PLC0415
-    from certrotd.config import load  # noqa: PLC0415
-    from certrotd.logs import silent  # noqa: PLC0415
+    from certrotd.app import assemble
+    from certrotd.config import load
+    from certrotd.logs import silent
 
     return assemble(load(path), log or silent)
 
@@ -92,13 +90,15 @@ def known(app: App, names: Sequence[str]) -> frozenset[ComponentName]:
     Raises:
         click.BadParameter: one is not configured; the nearest known one is named.
     """
-    configured = [each.name for each in app.config.components]
+    configured = {str(each.name): each.name for each in app.config.components}
     for name in names:
         if name not in configured:
+            import difflib
+
             near = difflib.get_close_matches(name, configured, 1)
             advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(configured)}"
             raise click.BadParameter(f"there is no component {name}; {advice}")
-    return frozenset(ComponentName(name) for name in names)
+    return frozenset(configured[name] for name in names)
 
 
 def emit(form: str, data: object, text: Callable[[], str]) -> None:
@@ -106,7 +106,7 @@ def emit(form: str, data: object, text: Callable[[], str]) -> None:
     if form == "json":
         click.echo(json.dumps(data, indent=2))
     elif form == "yaml":
-        import yaml  # noqa: PLC0415  # only where asked for
+        import yaml
 
         click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
     else:

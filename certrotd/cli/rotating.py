@@ -15,7 +15,6 @@ from certrotd.cli.options import (
     config_option,
     emit,
     known,
-    opened,
     output_option,
 )
 from certrotd.cli.outcome import ExitCode, of_report
@@ -43,9 +42,9 @@ def run(config_path: Path) -> None:
       certrotd run
       systemctl kill -s USR1 certrotd
     """
-    from certrotd.app import serve  # noqa: PLC0415  # `--help` need not wait
-    from certrotd.config import load  # noqa: PLC0415
-    from certrotd.logs import open_log  # noqa: PLC0415
+    from certrotd.app import serve
+    from certrotd.config import load
+    from certrotd.logs import open_log
 
     settings = load(config_path).settings.log
     serve(config_path, open_log(sys.stderr, form=settings.format, level=settings.level))
@@ -58,7 +57,7 @@ def run(config_path: Path) -> None:
 @click.option("--force", is_flag=True, help="Replace what is fresh, too.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def rotate(  # noqa: PLR0913  # click hands over every option by name
+def rotate(
     components: tuple[str, ...],
     config_path: Path,
     form: str,
@@ -82,8 +81,8 @@ def rotate(  # noqa: PLR0913  # click hands over every option by name
       0 done   1 failed   2 usage   3 configuration   4 rolled back or on hold
       5 another certrotd is at work   75 deferred, try again later   130 interrupted
     """
-    from certrotd.cli.views import plan_data, plan_text  # noqa: PLC0415  # `--help` need not wait
-    from certrotd.core.planning import Wish  # noqa: PLC0415
+    from certrotd.cli.views import plan_data, plan_text
+    from certrotd.core.planning import Wish
 
     app = _opened_for_work(config_path, form)
     wish = Wish(components=known(app, components), force=force)
@@ -113,7 +112,7 @@ def rollback(
       certrotd rollback kube-apiserver
       certrotd rollback etcd --to 20261124T031700Z-9f3a1c --yes
     """
-    from certrotd.core.model import GenerationId  # noqa: PLC0415  # `--help` need not wait
+    from certrotd.core.model import GenerationId
 
     app = _opened_for_work(config_path, form)
     (name,) = known(app, (component,))
@@ -133,7 +132,7 @@ def hold(reason: tuple[str, ...], config_path: Path) -> None:
     Example:
       certrotd hold etcd maintenance until noon
     """
-    from certrotd.ports import Event  # noqa: PLC0415  # `--help` need not wait
+    from certrotd.ports import Event
 
     app = _opened_for_work(config_path, "table")
     text = " ".join(reason)
@@ -151,7 +150,7 @@ def resume(config_path: Path) -> None:
     Example:
       certrotd resume && certrotd plan
     """
-    from certrotd.ports import Event  # noqa: PLC0415  # `--help` need not wait
+    from certrotd.ports import Event
 
     app = _opened_for_work(config_path, "table")
     held = app.world.hold.placed()
@@ -165,10 +164,10 @@ def resume(config_path: Path) -> None:
 
 def _opened_for_work(path: Path, form: str) -> App:
     """Assemble with progress for a watching person, or with the log for everybody else."""
-    from certrotd.app import assemble  # noqa: PLC0415  # `--help` need not wait
-    from certrotd.cli.narration import narrate  # noqa: PLC0415
-    from certrotd.config import load  # noqa: PLC0415
-    from certrotd.logs import open_log  # noqa: PLC0415
+    from certrotd.app import assemble
+    from certrotd.cli.narration import narrate
+    from certrotd.config import load
+    from certrotd.logs import open_log
 
     config = load(path)
     settings = config.settings.log
@@ -221,7 +220,7 @@ def _report(
     expected: ExitCode = ExitCode.OK,
 ) -> None:
     """Do the work, print its report, end with its exit code."""
-    from certrotd.cli.views import report_data, report_text  # noqa: PLC0415
+    from certrotd.cli.views import report_data, report_text
 
     try:
         report = work()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def span(length: timedelta) -> str:
     """Write a span of time in its two largest units, as `6d23h`; negative ones with a minus."""
     seconds = int(length.total_seconds())
     sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
-    parts = []
+    parts: list[str] = []
     for unit, size in _UNITS:
         if seconds >= size or (unit == "s" and not parts):
             parts.append(f"{seconds // size}{unit}")
@@ -43,8 +42,3 @@ def moment(at: datetime | None) -> str:
 def short(serial: str | None) -> str:
     """Write the first 16 digits of a serial, enough to tell two apart."""
     return (serial[:16] if serial else "-") or "-"
-
-
-def width() -> int:
-    """Return how many columns the terminal has."""
-    return shutil.get_terminal_size().columns

@@ -59,9 +59,8 @@ def plan_text(plan: Plan) -> str:
         how = step.component.activation_detail or str(step.component.activation)
         for each in step.replacements:
             first = each.findings[0]
-            rows.append((
-                str(number), step.component.name, each.spec.name, how, first.reason, first.detail,
-            ))  # fmt: skip
+            where = (str(number), step.component.name, each.spec.name, how)
+            rows.append((*where, str(first.reason), first.detail))
         if step.owed and not step.replacements:
             rows.extend(
                 (str(number), step.component.name, each.certificate, how, "owed",
