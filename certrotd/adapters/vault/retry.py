@@ -1,0 +1,99 @@
+"""Trying again: exponential back-off with jitter inside one deadline, ended at once by a stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from certrotd.adapters.vault.errors import Retriable
+from certrotd.core.errors import Interrupted, IssuerUnavailable
+from certrotd.ports import Event
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from tenacity import RetryCallState
+
+    from certrotd.ports import Clock, Log
+
+FIRST_PAUSE, LONGEST_PAUSE, JITTER = 0.25, 8.0, 0.5
+"""Seconds: the pause before the second try, the bound of its doubling, and the random addition."""
+
+_T = TypeVar("_T")
+
+
+class Retrying:
+    """How requests to one server are repeated."""
+
+    def __init__(self, clock: Clock, log: Log, stop: threading.Event, server: str) -> None:
+        self._clock = clock
+        self._log = log
+        self._stop = stop
+        self._server = server
+
+    def run(self, attempt: Callable[[], _T], ends: float, what: str) -> _T:
+        """Call `attempt` until it does not raise Retriable, or the time is up.
+
+        Args:
+            attempt: One try.
+            ends: When to give up, on the clock's monotonic scale; no pause reaches beyond.
+            what: What is tried, for the log.
+
+        Raises:
+            Interrupted: the process was asked to stop.
+            IssuerUnavailable: it did not work in time; says how often it was tried.
+        """
+        # Imported here because `plan` and `status` make sessions and never use them.
+        import tenacity  # noqa: PLC0415
+
+        backoff = tenacity.wait_exponential_jitter(FIRST_PAUSE, LONGEST_PAUSE, jitter=JITTER)
+
+        def pause(state: RetryCallState) -> float:
+            named = _failure(state).retry_after
+            return backoff(state) if named is None else named
+
+        def too_late(state: RetryCallState) -> bool:
+            return self._stop.is_set() or self._clock.monotonic() + state.upcoming_sleep >= ends
+
+        def before_pause(state: RetryCallState) -> None:
+            self._log(
+                Event.ISSUER_RETRIED,
+                server=self._server,
+                attempt=state.attempt_number,
+                pause=round(state.upcoming_sleep, 3),
+                request=what,
+                error=str(_failure(state)),
+            )
+
+        def guarded() -> _T:
+            if self._stop.is_set():
+                raise Interrupted(f"{what}: asked to stop")
+            return attempt()
+
+        began = self._clock.monotonic()
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Retriable),
+            wait=pause,
+            stop=too_late,
+            sleep=tenacity.sleep_using_event(self._stop),
+            before_sleep=before_pause,
+            reraise=True,
+        )
+        try:
+            return retrying(guarded)
+        except Retriable as e:
+            if self._stop.is_set():
+                raise Interrupted(f"{what}: asked to stop; last: {e}", hint=e.hint) from e
+            spent = self._clock.monotonic() - began
+            tries = retrying.statistics.get("attempt_number", 1)
+            raise IssuerUnavailable(
+                f"{e} (tried {tries} times in {spent:.0f} s)",
+                hint=e.hint,
+                retry_after=e.retry_after,
+            ) from e
+
+
+def _failure(state: RetryCallState) -> Retriable:
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, Retriable)  # noqa: S101  # nothing else is retried
+    return error

@@ -1,0 +1,232 @@
+"""One request, one answer: HTTP to Vault through hvac's adapter, bounded in time and size.
+
+The only module that imports hvac, and only when the first request is made. The adapter is used
+without hvac's client, because that one reads VAULT_TOKEN, VAULT_ADDR and ~/.vault-token. No
+adapter is ever used by two threads at once, and every request gets dicts of its own, because hvac
+writes into them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from certrotd.adapters.vault import errors
+from certrotd.core.errors import IssuerRefused, IssuerUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hvac.adapters import RawAdapter
+    from requests import Response
+
+    from certrotd.adapters.vault.errors import Purpose
+    from certrotd.adapters.vault.settings import VaultConnection
+    from certrotd.core.errors import CertrotdError
+    from certrotd.core.model import Secret
+    from certrotd.ports import Clock
+
+LONGEST_ANSWER = 1024 * 1024
+"""Bytes; a chain of ten RSA-4096 certificates has 40,000."""
+_CHUNK = 64 * 1024
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer: its status, JSON body (empty if there was none) and headers."""
+
+    purpose: Purpose
+    status: int
+    body: Mapping[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a success with a body; Vault answers 204 where there is nothing to say."""
+        return self.status == _OK
+
+    @property
+    def errors(self) -> str:
+        """The server's explanation of a failure."""
+        said = self.body.get("errors")
+        return "; ".join(map(str, said)) if isinstance(said, list) else ""
+
+    def failure(self) -> CertrotdError:
+        """Return the error that this answer means."""
+        after = self.headers.get("Retry-After", "")
+        return errors.from_status(
+            self.purpose,
+            self.status,
+            self.errors or self.headers.get("Location", ""),
+            # RFC 9110 allows a date too; Vault sends seconds.
+            retry_after=float(after) if after.isascii() and after.isdigit() else None,
+        )
+
+    def data(self) -> Mapping[str, Any]:
+        """Return what a success carries under `data`.
+
+        Raises:
+            CertrotdError: it is no success, or carries nothing.
+        """
+        if not self.ok:
+            raise self.failure()
+        data = self.body.get("data")
+        if not isinstance(data, dict):
+            raise errors.wrong_shape(self.purpose, "there is no data in the answer")
+        return data
+
+
+class Transport:
+    """Connections to one server, lent to one thread each."""
+
+    def __init__(self, connection: VaultConnection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._idle: list[RawAdapter] = []
+
+    def post(
+        self,
+        purpose: Purpose,
+        body: Mapping[str, Any],
+        ends: float,
+        *,
+        token: Secret | None = None,
+        pair: tuple[str, str] | None = None,
+    ) -> Reply:
+        """POST a JSON body; `ends` is a monotonic time, `pair` a TLS client certificate and key.
+
+        Raises:
+            IssuerUnavailable: no answer (`Retriable` where another try may help).
+            IssuerRefused: the answer is not Vault's, or no connection can ever come about.
+        """
+        return self._send("POST", purpose, ends, token, pair, {"json": dict(body)})
+
+    def get(self, purpose: Purpose, ends: float, *, token: Secret | None = None) -> Reply:
+        """GET; raises as `post` does."""
+        return self._send("GET", purpose, ends, token, None, {})
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _send(
+        self,
+        method: str,
+        purpose: Purpose,
+        ends: float,
+        token: Secret | None,
+        pair: tuple[str, str] | None,
+        content: dict[str, Any],
+    ) -> Reply:
+        import hvac.exceptions  # noqa: PLC0415  # as in _connect
+        import urllib3.exceptions  # noqa: PLC0415
+
+        left = ends - self._clock.monotonic()
+        if left <= 0:
+            raise IssuerUnavailable(f"{purpose}: no time is left")
+        settings = self._connection
+        timeouts = (
+            min(left, settings.connect_timeout.total_seconds()),
+            min(left, settings.read_timeout.total_seconds()),
+        )
+        try:
+            with self._adapter(token, pair) as adapter:
+                if purpose.namespace is None:
+                    adapter.namespace = None
+                response = adapter.request(
+                    method, f"/v1/{purpose.path}", timeout=timeouts, stream=True, **content
+                )
+                with contextlib.closing(response):
+                    body = self._body(response, purpose, ends)
+        except (hvac.exceptions.VaultError, urllib3.exceptions.HTTPError, OSError) as e:
+            # `from None`: what they quote may hold a token.
+            raise errors.from_exception(purpose, e) from None
+        return Reply(
+            purpose=purpose,
+            status=response.status_code,
+            body=_parsed(purpose, response, body),
+            headers=response.headers,
+        )
+
+    def _body(self, response: Response, purpose: Purpose, ends: float) -> bytes:
+        """Read an answer piece by piece, so that neither size nor slowness is without bound."""
+        body = b""
+        while piece := response.raw.read1(_CHUNK, decode_content=True):
+            body += piece
+            if len(body) > LONGEST_ANSWER:
+                raise errors.wrong_shape(purpose, f"the answer is longer than {LONGEST_ANSWER} B")
+            if self._clock.monotonic() > ends:
+                raise IssuerUnavailable(f"{purpose}: the answer came too slowly")
+        return body
+
+    @contextlib.contextmanager
+    def _adapter(self, token: Secret | None, pair: tuple[str, str] | None) -> Iterator[RawAdapter]:
+        """Lend an adapter; one that knows a client certificate is thrown away afterwards."""
+        try:
+            adapter = self._connect(pair) if pair else self._idle.pop()
+        except IndexError:
+            adapter = self._connect(None)
+        adapter.token = token.reveal().decode("ascii") if token else ""
+        adapter.namespace = self._connection.namespace
+        try:
+            yield adapter
+        finally:
+            adapter.token = ""
+            if pair:
+                adapter.close()
+            else:
+                self._idle.append(adapter)
+
+    def _connect(self, pair: tuple[str, str] | None) -> RawAdapter:
+        # Imported here because `plan` and `status` make sessions and never use them.
+        import requests  # noqa: PLC0415
+        from hvac.adapters import RawAdapter  # noqa: PLC0415
+
+        session = requests.Session()
+        # Otherwise ~/.netrc, proxies and CA bundles of the environment would have a say.
+        session.trust_env = False
+        session.headers["Accept-Encoding"] = "identity"
+        session.cert = pair
+        # On the session: hvac lets it win over its own argument.
+        session.verify = self._trust()
+        return RawAdapter(
+            base_uri=self._connection.address,
+            token="",
+            session=session,
+            allow_redirects=False,
+            ignore_exceptions=True,
+        )
+
+    def _trust(self) -> str | bool:
+        file = self._connection.ca_file
+        if file is None:
+            system = ssl.get_default_verify_paths()
+            return system.cafile or system.capath or True
+        try:
+            Path(file).open("rb").close()
+        except OSError as e:
+            raise IssuerRefused(
+                f"cannot read {file}: {e.strerror}",
+                hint="`ca_file` must hold the CA that signed the server's certificate",
+            ) from e
+        return file
+
+
+def _parsed(purpose: Purpose, response: Response, body: bytes) -> Mapping[str, Any]:
+    """Parse a JSON object; of a failure the status is enough, whatever the body."""
+    try:
+        parsed = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError):
+        parsed = None
+    if isinstance(parsed, dict):
+        return parsed
+    if response.status_code == _OK:
+        kind = response.headers.get("Content-Type", "no content type")
+        raise errors.wrong_shape(purpose, f"the answer is no JSON object but {purpose.clean(kind)}")
+    return {}
