@@ -1,69 +1,78 @@
-"""Settings to the values the rest of certrotd works with, after checks that span sections."""
+"""Settings to the values the rest of certrotd works with."""
 
 from __future__ import annotations
 
 import grp
+import os
+import posixpath
 import pwd
-from dataclasses import dataclass
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from certrotd.config import settings
-from certrotd.config.checks import Checker, activation_of
-from certrotd.config.source import host_name
+from certrotd.config import checks
+from certrotd.config.configuration import Config
+from certrotd.config.faults import Faults
+from certrotd.config.outputs import embeds, kind_of, path_of
+from certrotd.config.source import in_order
 from certrotd.core import model
 from certrotd.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from certrotd.config import settings
     from certrotd.config.source import Location, Source
+    from certrotd.config.validation import Validated
+
+SHORTEST_TTL = timedelta(days=3)
+LONGEST_TTL = timedelta(days=366)
+_HIGHEST_ID = 2**32 - 2
+"""(uid_t) -1 means "leave it" to chown(2)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """A complete, checked configuration.
-
-    `settings` is what the composition root builds adapters from; `components` is what the
-    rotator works on, in the order of the file.
-    """
-
-    path: Path
-    node: str
-    settings: settings.Root
-    components: tuple[model.Component, ...]
-    schedule: model.Schedule
-
-
-def build(path: Path, source: Source, root: settings.Root) -> Config:
+def build(path: Path, source: Source, validated: Validated) -> Config:
     """Check what spans sections and build the Config.
 
     Raises:
         ConfigError: with every fault found.
     """
-    checker = Checker(source, root)
-    checker.check()
-    builder = _Builder(root, checker.fault)
+    root, faults = validated.root, Faults(source, validated)
+    checks.check(root, faults)
+    builder = _Builder(root, faults)
     components = tuple(builder.component(name, each) for name, each in root.components.items())
-    if checker.problems:
-        raise ConfigError(tuple(checker.problems))
-    schedule = model.Schedule(daily_at=root.schedule.daily_at, splay=root.schedule.splay)
+    if faults.problems:
+        raise ConfigError(in_order(faults.problems))
     return Config(
         path=path,
-        node=root.node or host_name(),
+        node=root.node or os.uname().nodename,
         settings=root,
         components=components,
-        schedule=schedule,
+        schedule=model.Schedule(daily_at=root.schedule.daily_at, splay=root.schedule.splay),
     )
+
+
+def activation_of(given: settings.Activation) -> tuple[model.ActivationKind, str]:
+    """Return the activation's kind and how people read it."""
+    if given.restart:
+        return model.ActivationKind.RESTART, f"restart {given.restart.unit}"
+    if given.signal:
+        target = given.signal.unit or given.signal.pidfile
+        return model.ActivationKind.SIGNAL, f"SIG{given.signal.signal} to {target}"
+    if given.exec:
+        program = given.exec.command[0] if given.exec.command else ""
+        return model.ActivationKind.EXEC, f"run {posixpath.basename(program)}"
+    if given.reload:
+        return model.ActivationKind.RELOAD, "reloads by itself"
+    return model.ActivationKind.NONE, "nothing"
 
 
 class _Builder:
     """Fills in defaults and resolves users and groups."""
 
-    def __init__(self, root: settings.Root, fault: Callable[[Location, str], None]) -> None:
+    def __init__(self, root: settings.Root, faults: Faults) -> None:
         self._defaults = root.defaults
-        self._fault = fault
+        self._faults = faults
 
     def component(self, name: str, given: settings.Component) -> model.Component:
         at: Location = ("components", name)
@@ -87,11 +96,14 @@ class _Builder:
     ) -> model.CertificateSpec:
         name = str(at[-1])
         ttl = given.ttl or self._defaults.ttl
-        if ttl < timedelta(days=3):
+        if ttl < SHORTEST_TTL:
             where = (*at, "ttl") if given.ttl else ("defaults", "ttl")
-            self._fault(
+            self._faults.add(
                 where, "under 3 daily periods: one lost day would be an outage; use 3d or more"
             )
+        if ttl > LONGEST_TTL:
+            where = (*at, "ttl") if given.ttl else ("defaults", "ttl")
+            self._faults.add(where, "over a year: what is replaced daily need not live so long")
         return model.CertificateSpec(
             name=model.CertificateName(name),
             component=model.ComponentName(component),
@@ -114,23 +126,25 @@ class _Builder:
     def _output(
         self, at: Location, given: settings.Output, certificate: settings.Certificate
     ) -> model.Output:
-        kind = next(each for each in settings.Output.one_of if getattr(given, each) is not None)
+        kind = kind_of(given)
         kubeconfig = None
         if kind == "kubeconfig":
             kubeconfig = model.Kubeconfig(
                 server=given.server or "",
-                cluster=given.cluster,
+                cluster=given.cluster or "kubernetes",
                 user=given.user or certificate.common_name,
-                embed=given.embed,
+                embed=embeds(given),
                 ca_file=given.ca_file,
             )
-        secret = kind in ("key", "combined") or (kind == "kubeconfig" and given.embed)
+        secret = kind in ("key", "combined") or embeds(given)
         mode = given.mode if given.mode is not None else (0o600 if secret else 0o644)
         if secret and mode & 0o004:
-            self._fault((*at, "mode"), "would let everybody read a private key; use 0600 or 0640")
+            self._faults.add(
+                (*at, "mode"), "would let everybody read a private key; use 0600 or 0640"
+            )
         uid, gid = self._owner(at, given)
         return model.Output(
-            path=getattr(given, kind),
+            path=path_of(given),
             kind=model.OutputKind(kind),
             mode=mode,
             uid=uid,
@@ -151,10 +165,12 @@ class _Builder:
     def _id(self, at: Location, kind: str, name: str | None) -> int | None:
         if name is None:
             return None
-        if name.isdecimal():
+        if re.fullmatch("[0-9]+", name):
+            if int(name) > _HIGHEST_ID:
+                self._faults.add(at, f"is no {kind} number: it is too large")
             return int(name)
         try:
             return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
         except KeyError:
-            self._fault(at, f"there is no {kind} '{name}' on this machine")
+            self._faults.add(at, f"there is no {kind} '{name}' on this machine")
             return None

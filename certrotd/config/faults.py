@@ -1,0 +1,43 @@
+"""Where checks put what they find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from certrotd.config.validation import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from certrotd.config.source import Location, Source
+    from certrotd.config.validation import Validated
+    from certrotd.core.errors import Problem
+
+
+class Faults:
+    """Gathers problems; says nothing about places where validation had to put a stand-in."""
+
+    def __init__(self, source: Source, validated: Validated) -> None:
+        self._source = source
+        self._validated = validated
+        self.problems: list[Problem] = [*validated.problems]
+
+    def add(self, at: Location, message: str) -> None:
+        """Record a fault at a location."""
+        if not self._validated.stands_in(at):
+            self.problems.append(self._source.problem(at, message))
+
+    def reference(self, at: Location, name: str, known: Collection[str], kind: str) -> bool:
+        """Make sure that a name is known; tell the nearest one if not."""
+        if name in known:
+            return True
+        self.add(at, f"there is no {kind} '{name}'{nearest(name, known)}")
+        return False
+
+    def twice(self, at: Location, values: Collection[object]) -> None:
+        """Make sure that a list names nothing twice."""
+        seen = set()
+        for i, value in enumerate(values):
+            if value in seen:
+                self.add((*at, i), f"names {value} a second time")
+            seen.add(value)
