@@ -1,0 +1,161 @@
+"""A component known by its pidfile: tell it by a signal, prove that it was started anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certrotd.adapters.processes import proc
+from certrotd.adapters.processes.started import compare, nothing_expected
+from certrotd.core.errors import ActivationFailed
+from certrotd.core.model import Evidence, ServiceState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from certrotd.core.model import CertificateName, Expectation
+
+SLACK = timedelta(seconds=1)
+"""A process may seem to be younger than the pidfile it wrote by so much (coarse file times)."""
+LARGEST = 2**22
+"""No process id is larger (PID_MAX_LIMIT)."""
+
+
+class _Doubtful(Exception):
+    """The pidfile does not lead to a process that is surely the component's."""
+
+
+@dataclass(frozen=True, slots=True)
+class PidfileSignal:
+    """Sends a signal to the process a pidfile names, read each time.
+
+    `process_name` is what the kernel must call it (`/proc/PID/comm`), if given.
+    """
+
+    pidfile: str
+    signal_name: str
+    process_name: str | None = None
+    component: str = ""
+
+    def state(self) -> ServiceState:
+        """Tell whether the process lives.
+
+        STOPPED if there is no pidfile or its process is gone. UNKNOWN if it cannot be told:
+        rubbish in the pidfile, or a process that looks like another one under a used-up id; then
+        `activate` says what is odd, where "stopped" would hide it.
+        """
+        try:
+            process = _process(self.pidfile, self.process_name)
+        except _Doubtful:
+            return ServiceState.UNKNOWN
+        return ServiceState.STOPPED if process is None else ServiceState.RUNNING
+
+    def activate(self) -> None:
+        """Send the signal.
+
+        Raises:
+            ActivationFailed: no process that is surely the right one, or it may not be told.
+        """
+        try:
+            self._send()
+        except _Doubtful as e:
+            raise self._failed(str(e), "see what the pidfile names, and remove a stale one") from e
+        except ProcessLookupError as e:
+            raise self._failed("the process ended just now", "is it running?") from e
+        except PermissionError as e:
+            raise self._failed("not permitted", "certrotd needs CAP_KILL, or the same user") from e
+        except OSError as e:
+            raise self._failed(e.strerror or str(e), "") from e
+
+    def _send(self) -> None:
+        pid = _read(self.pidfile)
+        if pid is None:
+            raise _Doubtful("there is no such file")
+        # Opened before it is looked at: whatever happens to the id later, the signal goes to the
+        # process that was seen here or to none.
+        descriptor = os.pidfd_open(pid)
+        try:
+            if _process(self.pidfile, self.process_name) is None:
+                raise ProcessLookupError
+            signal.pidfd_send_signal(descriptor, proc.number(self.signal_name))
+        finally:
+            os.close(descriptor)
+
+    def _failed(self, cause: str, hint: str) -> ActivationFailed:
+        return ActivationFailed(
+            f"SIG{self.signal_name} could not be sent by pidfile {self.pidfile}: {cause}",
+            component=self.component,
+            hint=hint,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PidfileStartedProof:
+    """The process a pidfile names was started after everything it shall use was published."""
+
+    pidfile: str
+
+    def check(self, expected: Mapping[CertificateName, Expectation]) -> Evidence:
+        """Compare the process's start with the latest publication."""
+        source = f"pidfile {self.pidfile}"
+        if not expected:
+            return nothing_expected(source)
+        try:
+            process = _process(self.pidfile, None)
+        except _Doubtful as e:
+            return Evidence(source=source, holds=False, detail=f"{self.pidfile}: {e}")
+        if process is None:
+            detail = f"{self.pidfile}: no process runs"
+            return Evidence(source=source, holds=False, detail=detail, reachable=False)
+        who = f"process {process.pid} ({process.name})"
+        return compare(source, who, process.started, proc.TICK, expected)
+
+
+def _read(pidfile: str) -> int | None:
+    """Return the id in a pidfile, or None if there is no such file.
+
+    Raises:
+        _Doubtful: it cannot be read or holds something else.
+    """
+    try:
+        with Path(pidfile).open("rb") as file:
+            text = file.read(64).strip()
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise _Doubtful(f"it cannot be read: {e.strerror}") from e
+    if not text.isdigit() or not 1 < int(text) <= LARGEST:  # 1 is init
+        raise _Doubtful("it does not hold a process id")
+    return int(text)
+
+
+def _process(pidfile: str, name: str | None) -> proc.Process | None:
+    """Return the process a pidfile names, or None if it is gone.
+
+    Raises:
+        _Doubtful: it is probably not the one that wrote the pidfile.
+    """
+    pid = _read(pidfile)
+    try:
+        process = None if pid is None else proc.look_up(pid)
+    except OSError as e:
+        raise _Doubtful(f"process {pid} cannot be looked at: {e.strerror}") from e
+    if process is None:
+        return None
+    if name is not None and not process.is_named(name):
+        raise _Doubtful(f"process {process.pid} is called {process.name}, not {name}")
+    try:
+        written = datetime.fromtimestamp(Path(pidfile).stat().st_mtime, UTC)
+    except OSError:
+        return None  # removed just now: it is ending
+    if process.started > written + SLACK:
+        raise _Doubtful(
+            f"process {process.pid} ({process.name}) started at {process.started:%H:%M:%S} UTC, "
+            f"after the pidfile was written at {written:%Y-%m-%d %H:%M:%S}: it is another process, "
+            "or the clock was set"
+        )
+    return process
