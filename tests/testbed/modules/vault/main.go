@@ -1,0 +1,12 @@
+// Command vault is HashiCorp Vault, built from its Go module for the tests.
+package main
+
+import (
+	"os"
+
+	"github.com/hashicorp/vault/command"
+)
+
+func main() {
+	os.Exit(command.Run(os.Args[1:]))
+}
