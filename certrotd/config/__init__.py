@@ -12,7 +12,7 @@ from certrotd.config.configuration import Config
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Config", "load"]
+__all__ = ["Config", "json_schema", "load", "shown"]
 
 
 def load(path: Path) -> Config:
@@ -26,3 +26,22 @@ def load(path: Path) -> Config:
 
     read = source.read(path)
     return build(path, read, validation.validate(read))
+
+
+def json_schema() -> dict[str, object]:
+    """Return the JSON Schema (2020-12) of the configuration file."""
+    from certrotd.config import schema
+
+    return schema.json_schema()
+
+
+def shown(config: Config, *, redacted: bool = False) -> dict[str, object]:
+    """Return the effective configuration in the shape of the file, as plain data.
+
+    Args:
+        config: A loaded configuration.
+        redacted: Leave out what identifies the node to Vault, and arguments of programs.
+    """
+    from certrotd.config import showing
+
+    return showing.shown(config, redacted=redacted)

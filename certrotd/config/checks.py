@@ -43,7 +43,7 @@ def _issuer(at: Location, given: settings.Issuer, root: settings.Root, faults: F
     if given.vault is None:
         return
     connection = given.vault.connection
-    faults.reference((*at, "vault", "connection"), connection, root.vaults, "entry in vaults:")
+    faults.reference((*at, "vault", "connection"), connection, root.vaults, "entry of vaults")
     if given.trust_anchors is None:
         faults.add(
             (*at, "trust_anchors"),
@@ -86,11 +86,11 @@ class _Components:
         self._faults = faults
         self._outputs = OutputChecks(root, faults)
         self._owners: dict[str, str] = {}
-        self._certificates = {
-            name: certificate
-            for component in root.components.values()
-            for name, certificate in component.certificates.items()
-        }
+        self._certificates: dict[str, settings.Certificate] = {}
+        for component, each in root.components.items():
+            for name, certificate in each.certificates.items():
+                self._owners.setdefault(name, component)
+                self._certificates.setdefault(name, certificate)
 
     def check(self) -> None:
         for name, component in self._root.components.items():
@@ -102,10 +102,8 @@ class _Components:
             self._faults.add((*at, "certificates"), "must name at least one certificate")
         for name, certificate in given.certificates.items():
             here = (*at, "certificates", name)
-            if name in self._owners:
-                taken = f"the name is taken by a certificate of component '{self._owners[name]}'"
-                self._faults.add(here, taken)
-            self._owners.setdefault(name, str(at[-1]))
+            if (owner := self._owners[name]) != at[-1]:
+                self._faults.add(here, f"the name is taken by a certificate of component '{owner}'")
             self._certificate(here, certificate)
         for i, proof in enumerate(given.proofs):
             self._proof((*at, "proofs", i), proof, given)
@@ -119,6 +117,7 @@ class _Components:
             self._faults.add(
                 (*here, "reload"),
                 "needs a tls or client proof: that a process re-read its files must be seen",
+                (*at, "proofs"),
             )
         if command := given.activation.exec:
             self._command((*here, "exec", "command"), command.command)
@@ -142,6 +141,8 @@ class _Components:
             self._faults.add(
                 (*at, "dns_names"),
                 "a server certificate needs dns_names or ip_addresses: clients ignore the CN",
+                (*at, "usages"),
+                (*at, "ip_addresses"),
             )
         for key in ("organizations", "dns_names", "ip_addresses", "uris", "usages"):
             self._faults.twice((*at, key), getattr(given, key))
@@ -178,8 +179,11 @@ class _Components:
             self._used_as(where, name, Usage.CLIENT_AUTH)
 
     def _used_as(self, at: Location, name: str, usage: Usage) -> None:
-        certificate = self._certificates[name]
-        if usage not in certificate.usages:
-            self._faults.add(at, f"the certificate '{name}' has no usage '{usage}'")
-        if usage is Usage.CLIENT_AUTH and not holds_identity(certificate.outputs):
-            self._faults.add(at, f"no output of '{name}' holds both certificate and key")
+        given = self._certificates[name]
+        home = ("components", self._owners.get(name, ""), "certificates", name)
+        if usage not in given.usages:
+            message = f"the certificate '{name}' has no usage '{usage}'"
+            self._faults.add(at, message, (*home, "usages"))
+        if usage is Usage.CLIENT_AUTH and not holds_identity(given.outputs):
+            message = f"the outputs of '{name}' do not hold both certificate and key"
+            self._faults.add(at, message, (*home, "outputs"))

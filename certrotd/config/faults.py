@@ -22,16 +22,16 @@ class Faults:
         self._validated = validated
         self.problems: list[Problem] = [*validated.problems]
 
-    def add(self, at: Location, message: str) -> None:
-        """Record a fault at a location."""
-        if not self._validated.stands_in(at):
+    def add(self, at: Location, message: str, *because: Location) -> None:
+        """Record a fault at a location; `because` names others it was concluded from."""
+        if not any(self._validated.stands_in(each) for each in (at, *because)):
             self.problems.append(self._source.problem(at, message))
 
     def reference(self, at: Location, name: str, known: Collection[str], kind: str) -> bool:
         """Make sure that a name is known; tell the nearest one if not."""
         if name in known:
             return True
-        self.add(at, f"there is no {kind} '{name}'{nearest(name, known)}")
+        self.add(at, f"'{name}' names no {kind}{nearest(name, known)}")
         return False
 
     def twice(self, at: Location, values: Collection[object]) -> None:

@@ -125,13 +125,16 @@ class OutputChecks:
             self._faults.add((*at, "server"), "is required for a kubeconfig")
         if Usage.CLIENT_AUTH not in certificate.usages:
             self._faults.add(
-                (*at, "kubeconfig"), "needs a certificate with the usage 'client auth'"
+                (*at, "kubeconfig"),
+                "needs a certificate with the usage 'client auth'",
+                (*at[:-2], "usages"),
             )
         beside = [each for each in certificate.outputs if not each.kubeconfig]
         if not embeds(given) and not holds_identity(beside):
             self._faults.add(
                 (*at, "embed"),
                 "a kubeconfig that names files needs certificate: and key: outputs beside it",
+                at[:-1],
             )
 
 

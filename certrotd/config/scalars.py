@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Marks an annotated type as text: how it is read, and how it is written back."""
+    """Marks an annotated type as text: how it is read, and how it is written back.
+
+    `write` gives what JSON has for it; `json` are the types that YAML 1.2 may guess for it.
+    """
 
     parse: Callable[[str], object]
     meaning: str
     example: str
-    write: Callable[[Any], str] = str
+    write: Callable[[Any], object] = str
+    json: tuple[str, ...] = ("string",)
 
 
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -108,11 +112,6 @@ def boolean(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError("must be true or false")
     return text == "true"
-
-
-def boolean_text(value: bool) -> str:  # noqa: FBT001  # one of many writers of a value
-    """Write `true` or `false`."""
-    return "true" if value else "false"
 
 
 def file_mode(text: str) -> int:

@@ -124,7 +124,9 @@ def _section(kind: type[Section]) -> CoreSchema:
     for key, each in kinds(kind).items():
         schema = _schema(each)
         if hasattr(kind, key):
-            schema = core.with_default_schema(schema, default=getattr(kind, key))
+            # A factory: pydantic would copy a default, and all defaults are immutable.
+            default = functools.partial(getattr, kind, key)
+            schema = core.with_default_schema(schema, default_factory=default)
         fields.append(core.dataclass_field(key, schema, kw_only=True))
     arguments = core.dataclass_args_schema(kind.__name__, fields, extra_behavior="forbid")
     return core.dataclass_schema(kind, arguments, list(kinds(kind)))
@@ -137,7 +139,7 @@ def _fault(data: object, detail: ErrorDetails) -> Fault:
         return Fault(at[:-1], _reason(detail), _drop)
     if kind == "unexpected_keyword_argument":
         return Fault(at, _unknown(at), _drop)
-    if kind in _REQUIRED:
+    if kind == "missing":
         return Fault(at, "is required", _stand_in)
     if _value(data, at) is None:
         return Fault(at, "has no value", _stand_in)
@@ -146,7 +148,6 @@ def _fault(data: object, detail: ErrorDetails) -> Fault:
     return Fault(at, _MESSAGES.get(kind) or _reason(detail), _stand_in)
 
 
-_REQUIRED = frozenset({"missing_argument", "missing_keyword_only_argument"})
 _MESSAGES = {
     "dataclass_type": "must be a mapping of keys to values",
     "dict_type": "must be a mapping of keys to values",

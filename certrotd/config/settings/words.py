@@ -19,11 +19,22 @@ Period = Annotated[
 TimeOfDay = Annotated[
     time, Written(scalars.time_of_day, "a time of day in UTC", "03:17", scalars.time_text)
 ]
-Mode = Annotated[int, Written(scalars.file_mode, "an octal file mode", "0640", scalars.mode_text)]
-Count = Annotated[int, Written(scalars.count, "a whole number, at least 1", "4")]
-Status = Annotated[int, Written(scalars.status, "an HTTP status", "200")]
-Flag = Annotated[bool, Written(scalars.boolean, "true or false", "true", scalars.boolean_text)]
-Text = Annotated[str, Written(scalars.plain, "one line of text", "kube-apiserver")]
+Mode = Annotated[
+    int,
+    Written(
+        scalars.file_mode, "an octal file mode", "0640", scalars.mode_text, ("string", "integer")
+    ),
+]
+Count = Annotated[int, Written(scalars.count, "a whole number, at least 1", "4", int, ("integer",))]
+Status = Annotated[int, Written(scalars.status, "an HTTP status", "200", int, ("integer",))]
+Flag = Annotated[
+    bool,
+    Written(scalars.boolean, "true or false", "true", bool, ("boolean",)),
+]
+Text = Annotated[
+    str,
+    Written(scalars.plain, "one line of text", "kube-apiserver", json=("string", "integer")),
+]
 Argument = Annotated[str, Written(scalars.argument, "an argument", "--version")]
 Path = Annotated[str, Written(scalars.absolute_path, "an absolute path", "/etc/certrotd/ca.pem")]
 Name = Annotated[str, Written(scalars.name, "a name", "kube-apiserver")]
