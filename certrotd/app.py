@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 from certrotd.adapters.ca import FileAuthority
 from certrotd.adapters.clock import SystemClock
-from certrotd.adapters.command import CommandGate, CommandService
 from certrotd.adapters.flock import FileLock
 from certrotd.adapters.hold import FileHold
 from certrotd.adapters.journal import FileJournal
-from certrotd.adapters.passive import PassiveService
 from certrotd.adapters.probes import ClientProof, HttpGate, TcpGate, TlsProof
-from certrotd.adapters.process import PidfileSignal, PidfileStartedProof
+from certrotd.adapters.processes import (
+    CommandGate,
+    CommandService,
+    PassiveService,
+    PidfileSignal,
+    PidfileStartedProof,
+    UnitRestart,
+    UnitSignal,
+    UnitStartedProof,
+)
 from certrotd.adapters.store import GenerationStore
-from certrotd.adapters.systemd import UnitRestart, UnitSignal, UnitStartedProof
 from certrotd.adapters.vault import (
     AppRoleAuth,
     CertificateAuth,
@@ -163,11 +169,14 @@ def _auth(auth: settings.Auth) -> AppRoleAuth | TokenRoleAuth | CertificateAuth 
             secret_id_credential=role.secret_id_credential,
             wrapped_secret_id_file=role.wrapped_secret_id_file,
         )
-    for method, token in (("kubernetes", auth.kubernetes), ("jwt", auth.jwt)):
-        if token:
-            return TokenRoleAuth(
-                method=method, mount=token.mount, role=token.role, token_file=token.token_file
-            )
+    if token := auth.kubernetes:
+        return TokenRoleAuth(
+            method="kubernetes", mount=token.mount, role=token.role, token_file=token.token_file
+        )
+    if jwt := auth.jwt:
+        return TokenRoleAuth(
+            method="jwt", mount=jwt.mount, role=jwt.role, token_file=jwt.token_file
+        )
     if login := auth.certificate:
         return CertificateAuth(
             mount=login.mount, role=login.role, certificate=login.certificate, key=login.key
