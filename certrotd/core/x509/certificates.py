@@ -59,10 +59,10 @@ def split_pem(data: bytes) -> tuple[bytes, ...]:
         ValueError: there is no certificate, or a block is broken.
     """
     found = tuple(_canonical(number, match) for number, match in enumerate(_blocks(data), 1))
-    if not found:
-        raise ValueError("there is no PEM certificate in it")
     if len(found) != data.count(_BEGIN):
         raise ValueError(f"PEM certificate {len(found) + 1} has no end")
+    if not found:
+        raise ValueError("there is no PEM certificate in it")
     return found
 
 

@@ -33,6 +33,9 @@ _UNDERSTOOD = (
 _CONSTRAINED = (x509.DNSName, x509.IPAddress, x509.UniformResourceIdentifier, x509.RFC822Name)
 _DEPTH = 8
 """No control plane has more authorities above a leaf; it bounds the search."""
+_CHECKS = 100
+"""So many signatures may be looked at: authorities that all sign one another have endless paths.
+Go's verifier has the same bound."""
 
 
 def chain_problem(chain: tuple[bytes, ...], anchors: tuple[bytes, ...], at: datetime) -> str | None:
@@ -76,7 +79,8 @@ class _Search:
         self._others = tuple(each for each in others if each not in anchors)
         self._at = at
         self._length = 0
-        self.problem = "it leads round in a circle"
+        self._checks = 0
+        self.problem = ""
 
     def extend(self, path: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
         """Return a whole path that begins with `path`, or nothing."""
@@ -93,17 +97,30 @@ class _Search:
             return ()
         for issuer in known:
             longer = (*path, issuer)
+            self._checks += 1
+            if self._checks > _CHECKS:
+                self.problem = f"no path was found in {_CHECKS} steps"
+                return ()
             if obstacle := _not_issued(path, issuer, self._at):
                 self._stuck(longer, f"{_name(last)} {obstacle}")
             elif issuer in self._anchors:
                 return longer
-            elif issuer not in path and (found := self.extend(longer)):
+            elif issuer == last:
+                self._stuck(longer, f"{_name(last)} signed itself and is no pinned trust anchor")
+            elif any(_same_authority(issuer, each) for each in path):
+                self._stuck(longer, f"{_name(last)} leads round in a circle")
+            elif found := self.extend(longer):
                 return found
         return ()
 
     def _stuck(self, path: tuple[x509.Certificate, ...], problem: str) -> None:
         if len(path) > self._length:
             self._length, self.problem = len(path), problem
+
+
+def _same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether two certificates are of one name and key, perhaps cross-signed or renewed."""
+    return one.subject == other.subject and one.public_key() == other.public_key()
 
 
 def _name(certificate: x509.Certificate) -> str:
