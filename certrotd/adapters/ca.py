@@ -89,7 +89,7 @@ class AuthorityIssuer:
         """Check that certificate and key make a CA.
 
         Args:
-            certificate: The CA's certificate, PEM.
+            certificate: The CA's certificate, PEM; the authorities above it may follow.
             key: Its private key, PEM.
             clock: What time it is.
             anchors: The pinned trust, PEM; the CA itself if left out.
@@ -97,16 +97,16 @@ class AuthorityIssuer:
         Raises:
             ValueError: they do not belong together, or are no CA.
         """
-        self._pem = split_pem(certificate)[0]
-        facts = parse_certificate(self._pem)
+        self._chain = split_pem(certificate)
+        facts = parse_certificate(self._chain[0])
         if not facts.is_ca or (facts.usages and "cert sign" not in facts.usages):
             raise ValueError(f"{facts.subject} is not the certificate of a CA")
         if public_key_of(key) != facts.public_key:
             raise ValueError(f"the key does not belong to the CA certificate {facts.subject}")
-        self._certificate = x509.load_pem_x509_certificate(self._pem)
+        self._certificate = x509.load_pem_x509_certificate(self._chain[0])
         self._key = load_key(key)
         self._clock = clock
-        self._anchors = anchors or (self._pem,)
+        self._anchors = anchors or self._chain
 
     def sign(self, request: SigningRequest) -> Answer:
         """Sign the CSR's public key with the specification's names and usages.
@@ -122,16 +122,9 @@ class AuthorityIssuer:
         if not owned:
             raise IssuerRefused(f"the CSR for {request.spec.name} is not signed by its own key")
         now = self._clock()
-        ends = self._certificate.not_valid_after_utc
-        if now + request.spec.ttl > ends:
-            raise IssuerRefused(
-                f"the CA {self._certificate.subject.rfc4514_string()} ends at {ends:%Y-%m-%d %H:%M}"
-                f" UTC, before {request.spec.name} would with its time to live of"
-                f" {request.spec.ttl}",
-                hint="renew the CA, or ask for a shorter ttl",
-            )
+        self._insist_on_life(request.spec, now)
         leaf = self._builder(csr, request.spec, now).sign(self._key, digest_for(self._key))
-        return Answer(chain=(leaf.public_bytes(serialization.Encoding.PEM), self._pem))
+        return Answer(chain=(leaf.public_bytes(serialization.Encoding.PEM), *self._chain))
 
     def anchors(self) -> tuple[bytes, ...]:
         """Return the pinned trust anchors, PEM."""
@@ -140,6 +133,23 @@ class AuthorityIssuer:
     def time(self) -> datetime | None:
         """Return None: it has no clock but this node's."""
         return None
+
+    def _insist_on_life(self, spec: CertificateSpec, now: datetime) -> None:
+        """Refuse a leaf that the CA would not outlive: it is useless from then on."""
+        authority = self._certificate
+        name = authority.subject.rfc4514_string()
+        if now < authority.not_valid_before_utc:
+            raise IssuerRefused(
+                f"the CA {name} is not valid before {authority.not_valid_before_utc:%Y-%m-%d %H:%M}"
+                " UTC",
+                hint="check this node's clock",
+            )
+        if now + spec.ttl > authority.not_valid_after_utc:
+            raise IssuerRefused(
+                f"the CA {name} ends at {authority.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, before"
+                f" {spec.name} would with its time to live of {spec.ttl}",
+                hint="renew the CA, or ask for a shorter ttl",
+            )
 
     def _builder(
         self, csr: x509.CertificateSigningRequest, spec: CertificateSpec, now: datetime
