@@ -93,7 +93,9 @@ def load(pem: bytes) -> x509.Certificate:
     """
     try:
         certificate = x509.load_pem_x509_certificate(pem)
+        # These are parsed when asked for only; here their faults are told from ours.
         _ = certificate.extensions
+        _ = certificate.signature_hash_algorithm
         certificate.public_key()
     except (
         UnsupportedAlgorithm,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
 from certrotd.core.x509.certificates import extension, load
@@ -154,7 +154,7 @@ def _not_issued(
         path[-1].verify_directly_issued_by(issuer)
     except InvalidSignature:
         return f"is not signed by {name}: the signature does not verify"
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as e:
         return f"is not signed by {name}: {e}"
     return _outside(path[0], issuer)
 
