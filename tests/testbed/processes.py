@@ -86,12 +86,12 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the running server.
+        """Process id of the server, also if it ended by itself.
 
         Raises:
-            ServerFailed: it does not run.
+            ServerFailed: it was not started, or was stopped.
         """
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             raise ServerFailed(self._report("does not run"))
         return self._process.pid
 

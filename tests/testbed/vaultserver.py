@@ -154,7 +154,7 @@ class VaultServer(VaultClient):
         storages: Mapping[Storage, dict[str, str]] = {
             "inmem": {},
             "file": {"path": str(data)},
-            "raft": {"path": str(data), "node_id": "one"},
+            "raft": {"path": str(data), "node_id": "one", "performance_multiplier": "1"},
         }
         configuration = {
             "listener": {"tcp": listener},
