@@ -5,6 +5,7 @@ from __future__ import annotations
 import graphlib
 from typing import TYPE_CHECKING
 
+from certrotd.config.faults import Table
 from certrotd.config.outputs import OutputChecks, holds_identity
 from certrotd.core.model import Usage
 
@@ -43,7 +44,8 @@ def _issuer(at: Location, given: settings.Issuer, root: settings.Root, faults: F
     if given.vault is None:
         return
     connection = given.vault.connection
-    faults.reference((*at, "vault", "connection"), connection, root.vaults, "entry of vaults")
+    vaults = Table("entry of vaults", root.vaults, ("vaults",))
+    faults.reference((*at, "vault", "connection"), connection, vaults)
     if given.trust_anchors is None:
         faults.add(
             (*at, "trust_anchors"),
@@ -54,10 +56,11 @@ def _issuer(at: Location, given: settings.Issuer, root: settings.Root, faults: F
 
 def _order(root: settings.Root, faults: Faults) -> None:
     known = root.components
+    table = Table("component", known, ("components",))
     for name, component in known.items():
         faults.twice(("components", name, "after"), component.after)
         for i, other in enumerate(component.after):
-            faults.reference(("components", name, "after", i), other, known, "component")
+            faults.reference(("components", name, "after", i), other, table)
     waits = {
         name: {other for other in each.after if other in known} for name, each in known.items()
     }
@@ -129,7 +132,8 @@ class _Components:
             self._faults.add(at, "must start with the absolute path of a program")
 
     def _certificate(self, at: Location, given: settings.Certificate) -> None:
-        self._faults.reference((*at, "issuer"), given.issuer, self._root.issuers, "issuer")
+        issuers = Table("issuer", self._root.issuers, ("issuers",))
+        self._faults.reference((*at, "issuer"), given.issuer, issuers)
         if len(given.common_name) > _COMMON_NAME_LIMIT:
             self._faults.add((*at, "common_name"), "must have at most 64 characters")
         for i, organization in enumerate(given.organizations):
@@ -167,15 +171,16 @@ class _Components:
             self._command((*at, "exec", "command"), given.exec.command)
 
     def _own(self, at: Location, name: str, usage: Usage, component: settings.Component) -> None:
-        where, known = (*at, "certificate"), component.certificates
-        if self._faults.reference(where, name, known, "certificate of this component"):
+        where = (*at, "certificate")
+        here = ("components", at[1], "certificates")
+        table = Table("certificate of this component", component.certificates, here)
+        if self._faults.reference(where, name, table):
             self._used_as(where, name, usage)
 
     def _client(self, at: Location, name: str | None) -> None:
         where = (*at, "client_certificate")
-        if name is not None and self._faults.reference(
-            where, name, self._certificates, "certificate"
-        ):
+        table = Table("certificate", self._certificates, ("components",))
+        if name is not None and self._faults.reference(where, name, table):
             self._used_as(where, name, Usage.CLIENT_AUTH)
 
     def _used_as(self, at: Location, name: str, usage: Usage) -> None:

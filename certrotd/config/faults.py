@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certrotd.config.validation import nearest
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
     from certrotd.config.source import Location, Source
     from certrotd.config.validation import Validated
     from certrotd.core.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Names that may be referred to: what they name, and where they stand."""
+
+    kind: str
+    names: Collection[str]
+    at: Location
 
 
 class Faults:
@@ -27,11 +37,12 @@ class Faults:
         if not any(self._validated.stands_in(each) for each in (at, *because)):
             self.problems.append(self._source.problem(at, message))
 
-    def reference(self, at: Location, name: str, known: Collection[str], kind: str) -> bool:
+    def reference(self, at: Location, name: str, table: Table) -> bool:
         """Make sure that a name is known; tell the nearest one if not."""
-        if name in known:
+        if name in table.names:
             return True
-        self.add(at, f"'{name}' names no {kind}{nearest(name, known)}")
+        if table.at not in self._validated.places:
+            self.add(at, f"'{name}' names no {table.kind}{nearest(name, table.names)}")
         return False
 
     def twice(self, at: Location, values: Collection[object]) -> None:

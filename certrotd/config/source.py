@@ -93,8 +93,8 @@ def read(path: Path) -> Source:
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Sort by file and line; what is found twice is told once."""
-    return tuple(sorted(dict.fromkeys(problems), key=lambda each: (each.file, each.line)))
+    """Sort by file, line and key; what is found twice is told once."""
+    return tuple(sorted(dict.fromkeys(problems), key=lambda each: (each.file, each.line, each.key)))
 
 
 @dataclass(slots=True)

@@ -136,7 +136,7 @@ def _fault(data: object, detail: ErrorDetails) -> Fault:
     """Say in certrotd's words what pydantic found."""
     at, kind = detail["loc"], detail["type"]
     if at[-1:] == ("[key]",):
-        return Fault(at[:-1], _reason(detail), _drop)
+        return Fault(at[:-1], _reason(detail), _drop_entry)
     if kind == "unexpected_keyword_argument":
         return Fault(at, _unknown(at), _drop)
     if kind == "missing":
@@ -222,6 +222,11 @@ def _drop(data: object, at: Location) -> None:
     parent = _value(data, at[:-1])
     if isinstance(parent, dict):
         parent.pop(str(at[-1]), None)
+
+
+def _drop_entry(data: object, at: Location) -> None:
+    """Drop an entry whose name is faulty; unlike an unknown key it will be missed."""
+    _drop(data, at)
 
 
 def _stand_in(data: object, at: Location) -> None:
