@@ -168,7 +168,7 @@ def _told_by_tls(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-        return "the server hung up in the TLS handshake"
+        return "the server hung up"
     return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
 
 

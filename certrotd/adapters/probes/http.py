@@ -7,6 +7,7 @@ each: a server that dribbles could hold it for ever.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -173,7 +174,10 @@ def _get(url: str, context: ssl.SSLContext, timeout: float) -> _Answer:
         with channel:
             channel.settimeout(deadline.left())
             with context.wrap_socket(channel, server_hostname=host) as secured:
-                secured.sendall(request)
+                # A server of TLS 1.3 that refuses our certificate may hang up while we write; what
+                # it said about it is still there to be read.
+                with contextlib.suppress(OSError):
+                    secured.sendall(request)
                 raw = _read(secured, deadline)
     except OSError as e:
         raise _NoAnswer(told(e, timeout)) from e

@@ -19,7 +19,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 """All that a program gets to see."""
 MERCY = 2.0
 """Seconds between SIGTERM and SIGKILL."""
-_CONTROL = re.compile(r"[^\S\n]+|[\x00-\x09\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x20\x7f-\x9f]+")
 
 
 class CannotRun(Exception):
