@@ -77,7 +77,8 @@ def carried(tree: Tree, live: Generation | None, wanted: Mapping[str, Piece]) ->
     component that was not told of the change goes on with what it has.
     """
     pieces = live.pieces if live else {}
-    return {p: each for p, each in pieces.items() if p not in wanted and tree.is_ours(p)}
+    known = wanted.keys() | {each.path for each in tree.spec.outputs}
+    return {path: each for path, each in pieces.items() if path not in known and tree.is_ours(path)}
 
 
 def _same(one: Piece, other: Piece | None) -> bool:
