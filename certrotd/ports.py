@@ -197,6 +197,7 @@ class Event(StrEnum):
     COMPONENT_ROLLED_BACK = "component_rolled_back"
     ROLLBACK_FAILED = "rollback_failed"
     GENERATIONS_RETIRED = "generations_retired"
+    RETIRING_FAILED = "retiring_failed"
     HOLD_PLACED = "hold_placed"
     HOLD_LIFTED = "hold_lifted"
 

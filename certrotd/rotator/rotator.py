@@ -11,6 +11,7 @@ from certrotd.core.model import Result, RunId, RunReport, StepReport
 from certrotd.ports import Event
 from certrotd.rotator.issuing import Issuing, clock_problem
 from certrotd.rotator.looking import look
+from certrotd.rotator.retiring import retire
 from certrotd.rotator.stepping import Stepper
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class Rotator:
             if plan.steps and (held := world.hold.placed()):
                 raise OnHold(*held)
             steps = self._steps(plan, run) if plan.steps else ()
-            self._retire()
+            specs = (spec for each in world.components for spec in each.certificates)
+            retire(world, specs)
             report = RunReport(
                 run=run,
                 started_at=started_at,
@@ -188,18 +190,6 @@ class Rotator:
             else:
                 ready[step.component.name] = pairs
         return ready, unready
-
-    def _retire(self) -> None:
-        """Unlink generations that were replaced long enough ago."""
-        world = self._world
-        before = world.clock.now() - world.bounds.grace
-        count = sum(
-            world.store.retire(spec, before)
-            for component in world.components
-            for spec in component.certificates
-        )
-        if count:
-            world.log(Event.GENERATIONS_RETIRED, count=count)
 
 
 def _run_id(time: str) -> RunId:

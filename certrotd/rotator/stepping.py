@@ -24,6 +24,7 @@ from certrotd.core.model import (
 )
 from certrotd.ports import Event
 from certrotd.rotator.looking import expectation, expectations
+from certrotd.rotator.retiring import retire
 from certrotd.rotator.waiting import wait_until_held
 
 if TYPE_CHECKING:
@@ -199,17 +200,17 @@ class Stepper:
         progress.activated = True
         keeper.service.activate()
         self._journal(component, EntryKind.ACTIVATED)
-        world.log(
-            Event.COMPONENT_ACTIVATED,
-            component=component.name,
-            how=component.activation,
-            detail=component.activation_detail,
-        )
+        if component.activation is not ActivationKind.NONE:
+            world.log(
+                Event.COMPONENT_ACTIVATED,
+                component=component.name,
+                how=component.activation,
+                detail=component.activation_detail,
+            )
         if component.activation is ActivationKind.RELOAD:
             # Watchers of an inode wake only when the old file is unlinked.
             world.clock.sleep(world.bounds.grace.total_seconds())
-            for spec in component.certificates:
-                world.store.retire(spec, world.clock.now() - world.bounds.grace)
+            retire(world, component.certificates)
         expected = expectations(self._seen[spec.name] for spec in component.certificates)
         expected |= {each.certificate: expectation(each) for each in published}
         self._prove(component, expected, progress)
