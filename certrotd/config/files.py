@@ -48,21 +48,14 @@ def text_of(file: Path) -> str:
             write it.
     """
     try:
-        # O_NONBLOCK: opening a named pipe would wait for its writer.
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(file, "rb", opener=_without_waiting) as stream:
+            if why := _objection(os.fstat(stream.fileno()).st_mode):
+                raise Unusable(why)
+            content = stream.read(LARGEST + 1)
+    except IsADirectoryError:
+        raise Unusable("is a directory; it must be a YAML file") from None
     except OSError as e:
         raise Unusable(f"cannot be read: {e.strerror}") from None
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a plain file"
-            raise Unusable(f"is {kind}; it must be a YAML file")
-        if status.st_mode & stat.S_IWOTH:
-            raise Unusable(_OPEN_TO_ALL)
-        try:
-            content = stream.read(LARGEST + 1)
-        except OSError as e:
-            raise Unusable(f"cannot be read: {e.strerror}") from None
     if len(content) > LARGEST:
         raise Unusable(f"is larger than {LARGEST // 1024 // 1024} MiB")
     try:
@@ -70,6 +63,16 @@ def text_of(file: Path) -> str:
     except UnicodeDecodeError as e:
         line = content.count(b"\n", 0, e.start) + 1
         raise Unusable(f"is not UTF-8 text: see line {line}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for its writer
+
+
+def _objection(mode: int) -> str:
+    if not stat.S_ISREG(mode):
+        return "is not a plain file; it must be a YAML file"
+    return _OPEN_TO_ALL if mode & stat.S_IWOTH else ""
 
 
 _OPEN_TO_ALL = (

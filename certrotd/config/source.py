@@ -165,7 +165,6 @@ class _Document:
         self._keep(node, location)
         if node.tag.removeprefix(_STANDARD) not in _TAGS:
             self._fault(node, location, f"has the tag {node.tag}; tags are not allowed")
-            return None
         if node.id == "mapping":
             return self._mapping(node, location)
         if node.id == "sequence":
