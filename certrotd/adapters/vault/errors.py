@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 600
 _RETRIED = frozenset({412, 429}) | (frozenset(range(500, 600)) - {501})
 _REDIRECTS = range(300, 400)
+_ELSEWHERE = range(472, 475)
+"""Vault's own statuses: a secondary or standby that cannot serve this."""
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
@@ -58,8 +60,6 @@ def from_status(
     """Translate an answer that is no success; `said` is the server's explanation."""
     said = purpose.clean(said) or "no explanation"
     hint = purpose.hints.get(status, "")
-    if purpose.namespace and "namespace" in said.lower():
-        hint = "namespaces exist in OpenBao and Vault Enterprise only; else leave `namespace` out"
     if status in _REDIRECTS:
         return IssuerUnavailable(
             f"{purpose}: it redirects to {said}, which is not followed: the token would go there",
@@ -67,10 +67,11 @@ def from_status(
         )
     text = f"{purpose}: {status}: {said}"
     if status in _RETRIED:
-        return Retriable(text, hint=_outage_hint(status, said), retry_after=retry_after)
+        hint = _outage_hint(status, said) or hint
+        return Retriable(text, hint=hint, retry_after=retry_after)
     if status == 501:  # noqa: PLR2004  # Vault's own meaning of it
         return IssuerUnavailable(text, hint="initialize it: `vault operator init`")
-    if status in (472, 473):
+    if status in _ELSEWHERE:
         return IssuerUnavailable(text, hint="set `address` to the active node")
     return IssuerRefused(text, hint=hint, status=status)
 
@@ -80,8 +81,6 @@ def _outage_hint(status: int, said: str) -> str:
         return "unseal it: `vault operator unseal`"
     if status == 429:  # noqa: PLR2004  # too many requests
         return "a rate-limit or lease-count quota is used up: `vault list sys/quotas/rate-limit`"
-    if status == 500:  # noqa: PLR2004  # internal error
-        return "the server's log and its audit devices tell more"
     return ""
 
 

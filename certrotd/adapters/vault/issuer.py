@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from certrotd.core.model import CertificateSpec, SigningRequest
 
 _LONGEST_CHAIN = 20
+_TWICE = 'field was provided but the role is set with "use_csr_'
 _LEASED = (
     "the role makes leases: Vault revokes this certificate when the token that asked for it ends; "
     "set generate_lease=false"
@@ -122,6 +123,8 @@ class VaultIssuer:
             {
                 400: f"compare with the role: `vault read {self._mount}/roles/{role}`",
                 403: f'the identity\'s policy needs: path "{path}" {{ capabilities = ["update"] }}',
+                500: f"the server's log tells more; does the issuer exist? `vault list"
+                f" {self._mount}/issuers`",
                 404: f"is a PKI secrets engine mounted at {self._mount}? `vault secrets list`",
                 405: f"is a PKI secrets engine mounted at {self._mount}? `vault secrets list`",
             },
@@ -154,8 +157,10 @@ def _names(spec: CertificateSpec) -> dict[str, Any]:
 
 
 def _warnings(reply: Reply) -> tuple[str, ...]:
+    """Return what Vault warns of, without what it always says of names that come twice."""
     found = reply.body.get("warnings")
-    return tuple(reply.purpose.clean(str(each)) for each in found) if found else ()
+    texts = map(str, found) if isinstance(found, list) else ()
+    return tuple(reply.purpose.clean(each) for each in texts if _TWICE not in each)
 
 
 def _chain(purpose: Purpose, data: Mapping[str, Any]) -> tuple[bytes, ...]:

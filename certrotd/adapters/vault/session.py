@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -31,6 +32,8 @@ REFUSAL_KEPT = 60.0
 FAREWELL = timedelta(seconds=3)
 """Time limit for giving the token back."""
 _FORBIDDEN = 403
+_COMMUNITY = re.compile(r"[01]\.\d+\.\d+")
+"""Versions of servers too old to say whether they are Enterprise; OpenBao began with 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +89,18 @@ class VaultSession:
             IssuerUnavailable: not within the deadline.
             IssuerRefused: no Vault answers there.
         """
-        # Outside of any namespace: health is the server's own.
-        purpose = replace(self.purpose("ask for the time", "sys/health"), namespace=None)
         ends = self._ends()
+        return self._retrying.run(lambda: self._health(ends), ends, "ask how it is")
 
-        def attempt() -> Reply:
-            reply = self._transport.get(purpose, ends)
-            if "sealed" in reply.body:
-                return reply
-            if not reply.ok:
-                raise reply.failure()
-            raise errors.wrong_shape(purpose, "the answer is no health report")
-
-        return self._retrying.run(attempt, ends, purpose.what)
+    def _health(self, ends: float) -> Reply:
+        # Outside of any namespace: health is the server's own.
+        purpose = replace(self.purpose("ask how it is", "sys/health"), namespace=None)
+        reply = self._transport.get(purpose, ends)
+        if "sealed" in reply.body:
+            return reply
+        if not reply.ok:
+            raise reply.failure()
+        raise errors.wrong_shape(purpose, "the answer is no health report")
 
     def keep_token(self) -> None:
         """Do not revoke the token at the end: leases hang on it, which would end with it."""
@@ -165,7 +167,20 @@ class VaultSession:
         finally:
             self._logging_in.release()
 
+    def _insist_on_namespaces(self, ends: float) -> None:
+        """Refuse a server that has none: it ignores the header and does the work at its root."""
+        reply = self._health(ends)
+        version = reply.purpose.clean(str(reply.body.get("version")))
+        community = reply.body.get("enterprise", _COMMUNITY.fullmatch(version) is None) is False
+        if community:
+            raise IssuerRefused(
+                f"{self._connection.address} has no namespaces: Vault {version} Community Edition",
+                hint="leave `namespace` out; OpenBao and Vault Enterprise have them",
+            )
+
     def _log_in(self, ends: float) -> _Token:
+        if self._connection.namespace is not None:
+            self._insist_on_namespaces(ends)
         login = login_of(self._connection.auth, lambda file, mount: self._unwrap(file, mount, ends))
         if isinstance(login, Secret):
             return _Token(login)
@@ -173,11 +188,9 @@ class VaultSession:
             refused, until, error = self._refusal
             if refused == login and self._clock.monotonic() < until:
                 raise IssuerRefused(f"{error}", hint=error.hint, status=error.status)
-        missing = f"is an auth method mounted at {login.path.removesuffix('/login')}?"
-        purpose = replace(
-            self.purpose("log in", login.path, {400: login.hint, 403: login.hint, 404: missing}),
-            secrets=login.texts(),
-        )
+        mounted = f"is an auth method mounted at {login.path.removesuffix('/login')}?"
+        hints = {400: login.hint, 403: f"{login.hint}; {mounted}", 404: mounted}
+        purpose = replace(self.purpose("log in", login.path, hints), secrets=login.texts())
         try:
             reply = self._transport.post(purpose, login.body(), ends, pair=login.pair)
             token = self._token_in(reply)

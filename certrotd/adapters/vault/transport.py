@@ -137,8 +137,7 @@ class Transport:
         )
         try:
             with self._adapter(token, pair) as adapter:
-                if purpose.namespace is None:
-                    adapter.namespace = None
+                adapter.namespace = purpose.namespace
                 response = adapter.request(
                     method, f"/v1/{purpose.path}", timeout=timeouts, stream=True, **content
                 )
@@ -173,7 +172,6 @@ class Transport:
         except IndexError:
             adapter = self._connect(None)
         adapter.token = token.reveal().decode("ascii") if token else ""
-        adapter.namespace = self._connection.namespace
         try:
             yield adapter
         finally:
@@ -229,4 +227,6 @@ def _parsed(purpose: Purpose, response: Response, body: bytes) -> Mapping[str, A
     if response.status_code == _OK:
         kind = response.headers.get("Content-Type", "no content type")
         raise errors.wrong_shape(purpose, f"the answer is no JSON object but {purpose.clean(kind)}")
+    if response.headers.get("Content-Type", "").startswith("text/plain"):
+        return {"errors": [body.decode("utf-8", "replace")]}
     return {}
