@@ -55,39 +55,22 @@ class Wish:
         return not self.components or component in self.components
 
 
-def cycle(after: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Return one cycle of the order, its first name repeated at the end, or nothing."""
-    done: set[str] = set()
-
-    def visit(name: str, trail: tuple[str, ...]) -> tuple[str, ...]:
-        if name in trail:
-            return (*trail[trail.index(name) :], name)
-        if name in done:
-            return ()
-        for other in after.get(name, ()):
-            if found := visit(other, (*trail, name)):
-                return found
-        done.add(name)
-        return ()
-
-    return next((found for name in after if (found := visit(name, ()))), ())
-
-
 def ordered(components: Iterable[Component]) -> tuple[Component, ...]:
-    """Return components with every `after` before its dependent, else in the given order."""
+    """Return components with every `after` before its dependent, else in the given order.
+
+    A cycle, which the configuration refuses, does not keep it from ending.
+    """
     by_name = {component.name: component for component in components}
     result: dict[ComponentName, Component] = {}
-
-    def place(component: Component) -> None:
-        if component.name in result:
-            return
-        for other in component.after:
-            if other in by_name:
-                place(by_name[other])
-        result[component.name] = component
-
     for component in by_name.values():
-        place(component)
+        trail = {component.name: component}  # not recursive: a thousand may wait in one row
+        while trail:
+            name, last = next(reversed(trail.items()))
+            waiting = (o for o in last.after if o in by_name and o not in result and o not in trail)
+            if (other := next(waiting, None)) is not None:
+                trail[other] = by_name[other]
+            else:
+                result.setdefault(name, trail.pop(name))
     return tuple(result.values())
 
 
@@ -234,5 +217,6 @@ def issued_since(entries: Iterable[Entry], now: datetime, period: timedelta) -> 
     for entry in entries:
         if entry.certificate and now - entry.at < period:
             worth = _BUDGET.get(entry.kind, 0)
-            count[entry.certificate] = count.get(entry.certificate, 0) + worth
+            # Never below none: the signature that was refused may be older than the period.
+            count[entry.certificate] = max(0, count.get(entry.certificate, 0) + worth)
     return count

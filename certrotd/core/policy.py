@@ -93,6 +93,8 @@ def spec_changed(look: Look) -> str | None:
         ("extended key usages", sorted(extended), sorted(leaf.extended_usages)),
         ("key", str(spec.key), leaf.key),
     ]
+    if listed := [str(usage) for usage in spec.usages if not usage.extended]:
+        pairs.append(("key usages", sorted(listed), sorted(leaf.usages)))
     changed = [f"{what} {_text(old)} -> {_text(new)}" for what, new, old in pairs if new != old]
     return "; ".join(changed) or None
 
