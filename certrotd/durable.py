@@ -53,6 +53,12 @@ def located(path: str) -> Iterator[None]:
         raise refusal(e, path) from e
 
 
+def let_go(fd: int) -> None:
+    """Close a descriptor that was only read from: whatever close(2) says, nothing is lost."""
+    with suppress(OSError):
+        os.close(fd)
+
+
 def write_all(fd: int, data: bytes) -> None:
     """Write all of it; a single write may take less.
 
@@ -93,7 +99,7 @@ def flush_directory(path: str) -> None:
     try:
         os.fsync(fd)
     finally:
-        os.close(fd)
+        let_go(fd)
 
 
 def make_private_directory(path: str) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from certrotd.core.errors import LockHeld
-from certrotd.durable import located, make_private_directory, refusal, write_all
+from certrotd.durable import let_go, located, make_private_directory, refusal, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class FileLock:
                 write_all(fd, self._holder(purpose).encode())
             yield
         finally:
-            os.close(fd)
+            let_go(fd)
 
     def _acquire(self, fd: int) -> None:
         deadline = self._clock.monotonic() + self._wait

@@ -8,7 +8,7 @@ import posixpath
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from certrotd.durable import flush_directory, located, refusal, replace_file
+from certrotd.durable import flush_directory, let_go, located, refusal, replace_file
 
 
 class FileHold:
@@ -55,7 +55,7 @@ class FileHold:
                 content = os.read(fd, 1 << 20)
                 changed = os.fstat(fd).st_mtime
             finally:
-                os.close(fd)
+                let_go(fd)
         return self._decode(content) or (
             f"{self._path} is damaged: whether and why there is a hold cannot be read",
             datetime.fromtimestamp(changed, UTC),

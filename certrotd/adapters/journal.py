@@ -25,6 +25,7 @@ from certrotd.core.model import (
 )
 from certrotd.durable import (
     flush_directory,
+    let_go,
     located,
     make_private_directory,
     refusal,
@@ -80,7 +81,7 @@ class FileJournal:
                         os.ftruncate(fd, size)
                     raise
         finally:
-            os.close(fd)
+            let_go(fd)
         if size + len(lines) > self._compact_above:
             self._compact()
 
@@ -110,7 +111,7 @@ class FileJournal:
             try:
                 flush_directory(directory)
             except OSError:
-                os.close(fd)
+                let_go(fd)
                 raise
             return fd
 

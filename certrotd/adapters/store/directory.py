@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from certrotd.core.errors import PublishRefused
 from certrotd.core.model import Secret
-from certrotd.durable import located, refusal
+from certrotd.durable import let_go, located, refusal
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -59,7 +59,7 @@ class Directory:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self.fd)
+        let_go(self.fd)
 
     def join(self, name: str) -> str:
         """Return the path of an entry, for messages."""
@@ -134,7 +134,7 @@ class Directory:
         except ValueError as e:
             raise PublishRefused(f"{path}: {e}", path=path, hint="move it out of the way") from e
         finally:
-            os.close(fd)
+            let_go(fd)
 
     def link(self, name: str, target: str) -> None:
         """Make a symbolic link; a leftover of that name is replaced."""

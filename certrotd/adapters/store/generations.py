@@ -14,7 +14,7 @@ from certrotd.adapters.store.manifest import FileRecord, Manifest
 from certrotd.core import render, x509
 from certrotd.core.errors import PublishRefused
 from certrotd.core.model import StoredFile
-from certrotd.durable import located, write_all
+from certrotd.durable import let_go, located, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -159,8 +159,7 @@ class Draft:
         traceback: TracebackType | None,
     ) -> None:
         for fd in self.files:
-            with suppress(OSError):
-                os.close(fd)
+            let_go(fd)
         self._directory.__exit__(kind, value, traceback)
         if self._name:
             with suppress(PublishRefused):

@@ -18,7 +18,7 @@ from certrotd.adapters.store.directory import Directory
 from certrotd.adapters.store.filesystems import FileSystems
 from certrotd.adapters.store.probe import probe
 from certrotd.core.errors import PublishRefused
-from certrotd.durable import make_private_directory
+from certrotd.durable import let_go, make_private_directory
 
 if TYPE_CHECKING:
     from certrotd.core.model import CertificateSpec, Output
@@ -218,7 +218,7 @@ def _check_tree(home: Directory) -> None:
                     raise problem
             finally:
                 if below is not root:
-                    os.close(below.fd)
+                    let_go(below.fd)
 
 
 def _owner_problem(output: Output) -> PublishRefused | None:

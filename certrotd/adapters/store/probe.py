@@ -26,12 +26,12 @@ def probe(directory: Directory) -> None:
     directory.unlink(_FILE)
     try:
         fd = directory.create(_FILE)
-        try:
-            with located(directory.path):
+        with located(directory.path):
+            try:
                 write_all(fd, b"probe\n")
                 os.fsync(fd)
-        finally:
-            os.close(fd)
+            finally:
+                os.close(fd)
         directory.link(_LINK, "nowhere")
         directory.rename(_LINK, _FILE)
     except PublishRefused as e:

@@ -13,6 +13,7 @@ from certrotd.adapters.store import layout
 from certrotd.adapters.store.directory import READ, read_open
 from certrotd.adapters.store.generations import digest, read_manifest
 from certrotd.core.model import StoredFile, StoredSet
+from certrotd.durable import let_go
 
 if TYPE_CHECKING:
     from certrotd.adapters.store.directory import Content
@@ -93,7 +94,7 @@ def _content(path: str) -> Content | None:
     try:
         return read_open(fd)
     finally:
-        os.close(fd)
+        let_go(fd)
 
 
 def _manifest(spec: CertificateSpec, generation: GenerationId) -> Manifest | None:
