@@ -135,7 +135,7 @@ class Stepper:
     def _is_down(self, step: Step, verified: tuple[Verified, ...]) -> bool:
         """Whether the component is deliberately down, or was never up for want of its files."""
         component, keeper = step.component, self._world.keepers[step.component.name]
-        if component.activation is ActivationKind.NONE:
+        if component.activation is ActivationKind.NONE and not keeper.proofs:
             return False
         state = keeper.service.state()
         if state is not ServiceState.UNKNOWN:
