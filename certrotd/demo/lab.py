@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import random
 import socket
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from certrotd.adapters.ca import AuthorityIssuer, create_authority
 from certrotd.adapters.clock import SystemClock
 from certrotd.core import x509
+from certrotd.core.errors import CertrotdError
 from certrotd.core.model import (
     CertificateName,
     CertificateSpec,
@@ -45,6 +47,19 @@ CLIENT = "demo-client"
 """The identity of the client that keeps asking; certrotd does not know it."""
 _START_LIMIT = 20.0
 _LOWEST_PORT = 10240
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outage:
+    """From when to when a server was away, on the monotonic clock."""
+
+    since: float
+    until: float
+
+    @property
+    def length(self) -> float:
+        """Its length in seconds."""
+        return self.until - self.since
 
 
 class Lab:
@@ -72,7 +87,7 @@ class Lab:
         """Start all servers and wait until they answer.
 
         Raises:
-            TimeoutError: one does not; the text has the end of its log.
+            CertrotdError: one does not; the text has the end of its log.
         """
         subprocess.run(  # noqa: S603  # our own interpreter and module
             self.order("start"), check=True, cwd="/", stdin=subprocess.DEVNULL
@@ -82,7 +97,7 @@ class Lab:
             while not _accepts(role.port):
                 if time.monotonic() > deadline:
                     log = (self.folder / "run" / f"{name}.log").read_text()[-500:]
-                    raise TimeoutError(f"{name} does not start: {log}")
+                    raise CertrotdError(f"{name} does not start: {log}")
                 time.sleep(0.02)
 
     def order(self, *words: str) -> list[str]:
@@ -93,17 +108,20 @@ class Lab:
         """Read the leaf that a server presents, from a handshake made now.
 
         Raises:
-            OSError: there was no handshake.
+            CertrotdError: there was no handshake.
         """
         role = self.roles[name]
         context = self.client(name).context(ssl.PROTOCOL_TLS_CLIENT)
-        with (
-            socket.create_connection((HOST, role.port), timeout=5) as channel,
-            context.wrap_socket(channel, server_hostname=HOST) as secured,
-        ):
-            leaf = secured.getpeercert(binary_form=True)
+        try:
+            with (
+                socket.create_connection((HOST, role.port), timeout=5) as channel,
+                context.wrap_socket(channel, server_hostname=HOST) as secured,
+            ):
+                leaf = secured.getpeercert(binary_form=True)
+        except OSError as e:
+            raise CertrotdError(f"{name} does not shake hands: {e}") from e
         if leaf is None:
-            raise OSError(f"{name} presents no certificate")
+            raise CertrotdError(f"{name} presents no certificate")
         return x509.parse_certificate(ssl.DER_cert_to_PEM_cert(leaf).encode())
 
     def client(self, name: str) -> Identity:
@@ -118,18 +136,18 @@ class Lab:
         """Let a server accept every certificate again."""
         (self.folder / "run" / f"{name}.accepts").unlink()
 
-    def outages(self, name: str) -> list[tuple[float, float]]:
-        """Return from when to when a server was away, on the monotonic clock, restarts only."""
-        found: list[tuple[float, float]] = []
+    def outages(self, name: str) -> list[Outage]:
+        """Return when a server was away because it was restarted."""
+        found: list[Outage] = []
         since: float | None = None
         for line in (self.folder / "run" / f"{name}.events").read_text().splitlines():
             at, what = line.split()
             if what == "stopping" and since is None:
                 since = float(at)
             elif what == "serving" and since is not None:
-                found.append((since, float(at)))
+                found.append(Outage(since, float(at)))
                 since = None
-        return [*found, (since, float("inf"))] if since is not None else found
+        return found if since is None else [*found, Outage(since, math.inf)]
 
     def close(self) -> None:
         """End all processes and remove the folder."""
@@ -253,4 +271,4 @@ def _free_ports(count: int) -> list[int]:
             free.append(port)
         if len(free) == count:
             return free
-    raise OSError(f"no {count} free ports on {HOST}")
+    raise CertrotdError(f"no {count} free ports on {HOST}")

@@ -58,7 +58,8 @@ class Traffic:
             each
             for each in self.failed()
             if not any(
-                since <= each.ended and each.began <= until for since, until in outages[each.server]
+                outage.since <= each.ended and each.began <= outage.until
+                for outage in outages[each.server]
             )
         ]
 
