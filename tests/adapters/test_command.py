@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -137,20 +136,18 @@ def test_a_child_left_behind_neither_delays_nor_is_ended(tmp_path: Path) -> None
         os.kill(pid, signal.SIGKILL)
 
 
-def test_an_interrupt_ends_the_program_too(tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_program_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tmp_path / "pid"
     os.mkfifo(pipe)
     found: list[int] = []
 
-    def interrupt() -> None:
-        found.append(int(pipe.read_text()))  # when it has started
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupted(*_: object) -> bool:
+        found.append(int(pipe.read_text()))  # returns when the program has started
+        raise KeyboardInterrupt
 
-    other = threading.Thread(target=interrupt)
-    other.start()
+    monkeypatch.setattr(program, "_wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         program.run(shell(f"echo $$ > {pipe}; sleep 1000"), 60)
-    other.join()
     wait_until_gone(found[0])
 
 
