@@ -117,6 +117,7 @@ class VaultIssuer:
         quoted = quote(role, safe="")
         at = f"/issuer/{quote(self._issuer_ref, safe='')}" if self._issuer_ref else ""
         path = f"{quote(self._mount)}{at}/{self._endpoint}/{quoted}"
+        mounted = f"is a PKI secrets engine mounted at {self._mount}? `vault secrets list`"
         return self._session.purpose(
             f"have {spec.name} signed with role {role}",
             path,
@@ -125,8 +126,7 @@ class VaultIssuer:
                 403: f'the identity\'s policy needs: path "{path}" {{ capabilities = ["update"] }}',
                 500: f"the server's log tells more; does the issuer exist? `vault list"
                 f" {self._mount}/issuers`",
-                404: f"is a PKI secrets engine mounted at {self._mount}? `vault secrets list`",
-                405: f"is a PKI secrets engine mounted at {self._mount}? `vault secrets list`",
+                **dict.fromkeys((204, 404, 405), mounted),
             },
         )
 

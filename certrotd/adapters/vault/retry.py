@@ -46,7 +46,8 @@ class Retrying:
         # Imported here because `plan` and `status` make sessions and never use them.
         import tenacity  # noqa: PLC0415
 
-        backoff = tenacity.wait_exponential_jitter(FIRST_PAUSE, LONGEST_PAUSE, jitter=JITTER)
+        doubling = tenacity.wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
+        backoff = doubling + tenacity.wait_random(0, JITTER)
 
         def pause(state: RetryCallState) -> float:
             named = _failure(state).retry_after
