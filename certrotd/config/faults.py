@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from certrotd.config.validation import nearest
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from certrotd.core.errors import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Names that may be referred to: what they name, and where they stand."""
 
     kind: str

@@ -7,17 +7,15 @@ says what would be right. Messages never repeat the text: somebody may have past
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import time, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """Marks an annotated type as text: how it is read, and how it is written back.
 
     `write` gives what JSON has for it; `json` are the types that YAML 1.2 may guess for it.

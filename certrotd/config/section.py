@@ -19,6 +19,9 @@ Kind = Any
 text, or any of them `| None`."""
 
 
+_KINDS: dict[type, Mapping[str, Kind]] = {}
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Section:
     """A mapping of the configuration with known keys; frozen.
@@ -29,6 +32,11 @@ class Section:
 
     one_of: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls) -> None:
+        above = cls.__mro__[1]
+        inherited = _KINDS[above] if above is not Section else {}
+        _KINDS[cls] = {**inherited, **cls.__annotations__}
+
     def __init__(self, **given: object) -> None:
         self.__dict__.update(given)
 
@@ -38,11 +46,7 @@ class Section:
 
 def kinds(section: type[Section]) -> Mapping[str, Kind]:
     """Return the keys of a section and what stands under each, in the order of the class."""
-    found: dict[str, Kind] = {}
-    for each in reversed(section.__mro__):
-        if issubclass(each, Section) and each is not Section:
-            found |= each.__annotations__
-    return found
+    return _KINDS[section]
 
 
 def _origin(kind: Kind) -> Any:

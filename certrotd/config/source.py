@@ -7,7 +7,7 @@ files are one document; a name given twice is a fault that tells both places.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from certrotd.config import files
 from certrotd.core.errors import ConfigError, Problem
@@ -38,8 +38,7 @@ Location = tuple[str | int, ...]
 Marks = dict[Location, tuple[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """The document and, for each location in it, its file and line (from 1).
 
     `problems` are faults that do not keep the rest from being understood.

@@ -7,11 +7,9 @@ annotations takes 190 ms at each start, this takes 2 ms.
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
-from dataclasses import dataclass
 from enum import EnumType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from certrotd.config import section
 from certrotd.config.section import Section, bare, entry, is_section, item, kinds
@@ -29,8 +27,7 @@ if TYPE_CHECKING:
     from certrotd.core.errors import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What is wrong at a location, and how to go on as if it were not (`repair`)."""
 
     at: Location
@@ -38,8 +35,7 @@ class Fault:
     repair: Callable[[Any, Location], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Validated:
+class Validated(NamedTuple):
     """Settings and the faults of shape found on the way.
 
     With faults, the settings hold stand-ins in their places, so that the rest can be checked too.
@@ -176,6 +172,8 @@ def _no_choice(data: object, at: Location) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?`, or nothing if no known word is near."""
+    import difflib  # noqa: PLC0415  # only faults need it
+
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
@@ -192,21 +190,24 @@ def _value(data: Any, at: Location) -> object:
 
 def _choices(data: object, kind: Kind, at: Location) -> Iterator[Fault]:
     """Find sections in which not exactly one of the excluding keys is given."""
+    if not isinstance(data, dict | list):
+        return
     kind = bare(kind)
+    inside: Iterable[tuple[str | int, object, Kind]] = ()
     if is_section(kind) and isinstance(data, dict):
-        given = _given(data, kind)
+        known = kinds(kind)
+        given = _given(data, kind) if kind.one_of else []
         if kind.one_of and len(given) != 1:
             found = f"found {' and '.join(given)}" if given else "found none"
             choice = ", ".join(kind.one_of)
             yield Fault(at, f"exactly one of {choice} must be given; {found}", _choose)
-        for key, inner in kinds(kind).items():
-            yield from _choices(data.get(key), inner, (*at, key))
+        inside = ((key, value, known[key]) for key, value in data.items() if key in known)
     elif (pair := entry(kind)) is not None and isinstance(data, dict):
-        for name, value in data.items():
-            yield from _choices(value, pair[1], (*at, name))
+        inside = ((name, value, pair[1]) for name, value in data.items())
     elif (inner := item(kind)) is not None and isinstance(data, list):
-        for i, value in enumerate(data):
-            yield from _choices(value, inner, (*at, i))
+        inside = ((i, value, inner) for i, value in enumerate(data))
+    for part, value, below in inside:
+        yield from _choices(value, below, (*at, part))
 
 
 def _given(data: dict[str, object], kind: type[Section]) -> list[str]:
