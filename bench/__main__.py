@@ -1,0 +1,54 @@
+"""`make bench`: every figure beside its peer's from the same run, as a ratio.
+
+python -m bench [commands|rotation|memory|publish]...
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import commands, memory, publish, rotation
+from bench.lab import Lab
+from bench.measures import HEADER
+from certrotd.cli.tables import table
+from tests.testbed.vaultserver import VaultServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.measures import Measure
+
+CASES: dict[str, Callable[[Lab], Iterator[Measure]]] = {
+    "commands": commands.measure,
+    "publish": lambda lab: publish.measure(lab.directory),
+    "rotation": rotation.measure,
+    "memory": memory.measure,
+}
+
+
+def main() -> None:
+    """Measure what is named on the command line, or everything."""
+    wanted = sys.argv[1:] or list(CASES)
+    if unknown := set(wanted) - set(CASES):
+        sys.exit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(CASES)}")
+    if "rotation" in wanted and shutil.which("wrk") is None:
+        sys.exit("wrk measures Vault's ceiling; install it (Debian: apt-get install wrk)")
+    rows = []
+    with (
+        tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory,
+        VaultServer(Path(directory) / "vault") as vault,
+    ):
+        for name in wanted:
+            print(f"measuring {name} …", file=sys.stderr)
+            lab_directory = Path(directory) / name
+            lab_directory.mkdir()
+            rows += [each.row() for each in CASES[name](Lab(vault, lab_directory))]
+    print(table(HEADER, rows))
+
+
+if __name__ == "__main__":
+    main()
