@@ -131,7 +131,10 @@ def _stored(output: Output) -> StoredFile:
 
 def _load(context: ssl.SSLContext, pem: bytes, leaf: ParsedCertificate) -> None:
     # OpenSSL wants a file. This one is memory without a name: no key is written to a disk.
-    descriptor = os.memfd_create("certrotd-identity")
+    try:
+        descriptor = os.memfd_create("certrotd-identity")
+    except OSError as e:
+        raise Unusable(f"no memory to hand over a key in: {e.strerror}") from e
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(pem)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,15 +73,9 @@ class PidfileSignal:
         pid = _read(self.pidfile)
         if pid is None:
             raise _Doubtful("there is no such file")
-        # Opened before it is looked at: whatever happens to the id later, the signal goes to the
-        # process that was seen here or to none.
-        descriptor = os.pidfd_open(pid)
-        try:
-            if _process(self.pidfile, self.process_name) is None:
-                raise ProcessLookupError
-            signal.pidfd_send_signal(descriptor, proc.number(self.signal_name))
-        finally:
-            os.close(descriptor)
+        proc.send(
+            pid, self.signal_name, lambda: _process(self.pidfile, self.process_name) is not None
+        )
 
     def _failed(self, cause: str, hint: str) -> ActivationFailed:
         return ActivationFailed(

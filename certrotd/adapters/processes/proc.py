@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAME_LENGTH = 15
 """The kernel keeps no more of a process's name (TASK_COMM_LEN without its null byte)."""
@@ -60,17 +65,15 @@ def in_control_group(group: str, name: str) -> tuple[int, ...]:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
-        process = look_up(int(entry.name))
-        if process is not None and process.is_named(name) and _belongs(process.pid, group):
-            found.append(process.pid)
+        with contextlib.suppress(OSError):  # ended meanwhile, or hidden from us (hidepid=)
+            process = look_up(int(entry.name))
+            if process is not None and process.is_named(name) and _belongs(process.pid, group):
+                found.append(process.pid)
     return tuple(sorted(found))
 
 
 def _belongs(pid: int, group: str) -> bool:
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
     # `number:controllers:path`; systemd's own hierarchy is `0::` (v2) or `n:name=systemd:` (v1).
     ours = [line.split(":", 2) for line in lines]
     return any(
@@ -80,10 +83,20 @@ def _belongs(pid: int, group: str) -> bool:
     )
 
 
-def number(signal_name: str) -> signal.Signals:
-    """Return the signal of this name, e.g. `HUP`.
+def send(pid: int, signal_name: str, is_right: Callable[[], bool]) -> None:
+    """Send the signal called `HUP`, `USR1`, … to a process, if `is_right` then says so.
+
+    Asked after the process was pinned by a descriptor: whatever happens to the id later, the
+    signal goes to the process that was looked at or to none.
 
     Raises:
-        KeyError: there is none of this name.
+        ProcessLookupError: the process is gone, or not the right one.
+        OSError: it may not be told.
     """
-    return signal.Signals[f"SIG{signal_name}"]
+    descriptor = os.pidfd_open(pid)
+    try:
+        if not is_right():
+            raise ProcessLookupError
+        signal.pidfd_send_signal(descriptor, signal.Signals[f"SIG{signal_name}"])
+    finally:
+        os.close(descriptor)

@@ -7,11 +7,10 @@ container gets them as mounts.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certrotd.adapters.processes import proc, program
@@ -91,8 +90,10 @@ class UnitRestart:
         deadline = time.monotonic() + self.timeout.total_seconds()
         try:
             _existing(self.unit)
-            # Clears a start limit that earlier restarts ran into; also the restart counter.
-            _systemctl("reset-failed", "--", self.unit)
+            # Clears a start limit that earlier restarts ran into, and the restart counter. systemd
+            # refuses that for a unit it has dropped from memory, which has neither.
+            with contextlib.suppress(_Unavailable):
+                _systemctl("reset-failed", "--", self.unit)
             # `replace`: a queued job for the unit gives way. A shutdown's job never does.
             _systemctl(
                 "restart", "--job-mode=replace", "--", self.unit,
@@ -153,14 +154,7 @@ class UnitSignal:
             ActivationFailed: systemd refused, or there is no such process.
         """
         try:
-            unit = _existing(self.unit)
-            if self.process_name is None:
-                # The old spelling of --kill-whom=, as that is unknown before systemd 252.
-                _systemctl(
-                    "kill", "--kill-who=main", f"--signal=SIG{self.signal_name}", "--", self.unit
-                )
-            else:
-                self._send(unit, self.process_name)
+            self._send()
         except _Unavailable as e:
             raise ActivationFailed(
                 f"SIG{self.signal_name} could not be sent to {self.unit}: {e}",
@@ -168,25 +162,26 @@ class UnitSignal:
                 hint=f"systemctl status {self.unit}",
             ) from e
 
-    def _send(self, unit: _Unit, name: str) -> None:
+    def _send(self) -> None:
+        unit = _existing(self.unit)
+        if not unit.main_pid and not unit.control_group:
+            raise _Unavailable(f"no process runs, it is {unit}")
+        if self.process_name is None:
+            # The old spelling of --kill-whom=, as that is unknown before systemd 252.
+            name = f"--signal=SIG{self.signal_name}"
+            _systemctl("kill", "--kill-who=main", name, "--", self.unit)
+            return
         told = 0
-        for pid in proc.in_control_group(unit.control_group, name) if unit.control_group else ():
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                try:
-                    descriptor = os.pidfd_open(pid)
-                except PermissionError as e:
-                    raise _Unavailable(f"process {pid}: not permitted") from e
-                try:
-                    process = proc.look_up(pid)
-                    if process is not None and process.is_named(name):
-                        signal.pidfd_send_signal(descriptor, proc.number(self.signal_name))
-                        told += 1
-                except PermissionError as e:
-                    raise _Unavailable(f"process {pid}: not permitted") from e
-                finally:
-                    os.close(descriptor)
+        for pid in proc.in_control_group(unit.control_group, self.process_name):
+            try:
+                proc.send(pid, self.signal_name, partial(_is, pid, self.process_name))
+            except ProcessLookupError:
+                continue  # it ended meanwhile
+            except OSError as e:
+                raise _Unavailable(f"process {pid}: {e.strerror}") from e
+            told += 1
         if not told:
-            raise _Unavailable(f"it has no process called {name}")
+            raise _Unavailable(f"it has no process called {self.process_name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +209,11 @@ class UnitStartedProof:
             return Evidence(source=source, holds=False, detail=detail)
         who = f"main process {unit.main_pid} of {self.unit}"
         return compare(source, who, started, timedelta(0), expected)
+
+
+def _is(pid: int, name: str) -> bool:
+    process = proc.look_up(pid)
+    return process is not None and process.is_named(name)
 
 
 def _state(name: str, *, failed: ServiceState) -> ServiceState:
