@@ -211,7 +211,12 @@ def main(names: Sequence[str]) -> int:
             "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         )
     if built:
-        say("Go's own caches have grown by some GB; `go clean -cache -modcache` empties them.")
+        go = find_go(SERVERS[wanted[0]].go_version, cache_folder())
+        build_cache, modules = go.cache_folders()
+        say(
+            f"Go's own caches ({build_cache}, {modules}) have grown by some GB; they are no longer "
+            f"needed, and `{go.binary} clean -cache -modcache` empties them."
+        )
     return 0
 
 
