@@ -10,7 +10,7 @@ def show(*, keep: bool) -> None:
         keep: Leave the folder and the running servers, and say how to end them.
 
     Raises:
-        SystemExit: with 1, if something was not as it should have been.
+        CertrotdError: something was not as it should have been.
     """
     # Imported here: the servers run from this package too, and need none of it.
     from certrotd.demo.story import tell  # noqa: PLC0415

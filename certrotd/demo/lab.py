@@ -47,6 +47,7 @@ CLIENT = "demo-client"
 """The identity of the client that keeps asking; certrotd does not know it."""
 _START_LIMIT = 20.0
 _LOWEST_PORT = 10240
+_MANY_PORTS = 500
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,10 +70,11 @@ class Lab:
         self.folder = Path(tempfile.mkdtemp(prefix="certrotd-demo-"))
         self.config = self.folder / "certrotd.yaml"
         self.roles: Mapping[str, Role] = {}
+        self._reserved = contextlib.ExitStack()
 
     def prepare(self, *, keep: bool) -> None:
         """Make CAs and write the configuration; with `keep` servers outlive this process."""
-        self.roles = _roles(self.folder)
+        self.roles = _roles(self.folder, _reserve_ports(4, self._reserved))
         for name in ("ca", "pki/etcd", "run", "state"):
             (self.folder / name).mkdir(parents=True, mode=0o700)
         if not keep:
@@ -89,8 +91,13 @@ class Lab:
         Raises:
             CertrotdError: one does not; the text has the end of its log.
         """
+        self._reserved.close()
         subprocess.run(  # noqa: S603  # our own interpreter and module
-            self.order("start"), check=True, cwd="/", stdin=subprocess.DEVNULL
+            self.order("start"),
+            check=True,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for the demo alone: it ends the others in order
         )
         deadline = time.monotonic() + _START_LIMIT
         for name, role in self.roles.items():
@@ -151,6 +158,7 @@ class Lab:
 
     def close(self) -> None:
         """End all processes and remove the folder."""
+        self._reserved.close()
         with contextlib.suppress(FileNotFoundError):
             processes.stop(self.folder)
 
@@ -192,9 +200,7 @@ class Lab:
         )
 
 
-def _roles(folder: Path) -> Mapping[str, Role]:
-    ports = _free_ports(4)
-
+def _roles(folder: Path, ports: list[int]) -> Mapping[str, Role]:
     def role(
         name: str, path: str, pair: str, renews: Renewal, domain: str, upstream: Upstream | None
     ) -> Role:
@@ -255,20 +261,28 @@ def _accepts(port: int) -> bool:
     return True
 
 
-def _free_ports(count: int) -> list[int]:
-    """Pick ports below those that the kernel gives to outgoing connections.
+def _reserve_ports(count: int, reserved: contextlib.ExitStack) -> list[int]:
+    """Take ports below those that the kernel gives to outgoing connections.
 
     A server that restarts must find its port free; a port picked by binding to 0 could be in use
     by one of the client's own connections at that moment.
+
+    Args:
+        count: How many.
+        reserved: Keeps them from everybody else until it is closed.
+
+    Raises:
+        CertrotdError: there are not so many.
     """
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    upper = lowest if lowest > _LOWEST_PORT + 1000 else 65536
-    free: list[int] = []
-    for port in random.sample(range(_LOWEST_PORT, upper), k=min(500, upper - _LOWEST_PORT)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            free.append(port)
-        if len(free) == count:
-            return free
-    raise CertrotdError(f"no {count} free ports on {HOST}")
+    outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    highest = outgoing if outgoing > _LOWEST_PORT + _MANY_PORTS else 65536
+    taken: list[int] = []
+    for port in random.sample(range(_LOWEST_PORT, highest), _MANY_PORTS):
+        holder = socket.socket()
+        reserved.callback(holder.close)
+        with contextlib.suppress(OSError):
+            holder.bind((HOST, port))
+            taken.append(port)
+        if len(taken) == count:
+            return taken
+    raise CertrotdError(f"there are no {count} free ports on {HOST}")

@@ -64,7 +64,7 @@ def tell(*, keep: bool) -> None:
     Raises:
         CertrotdError: something was not as it was told.
     """
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = {each: signal.signal(each, _interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
     lab = Lab()
     kept = False
     try:
@@ -73,11 +73,12 @@ def tell(*, keep: bool) -> None:
         kept = keep
     finally:
         # A second Ctrl-C must not leave half of it.
-        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
         if not kept:
             lab.close()
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, before)
+        for each, usual in before.items():
+            signal.signal(each, usual)
     _what_next(lab, kept=kept)
 
 
@@ -223,6 +224,7 @@ class Story:
             capture_output=True,
             check=False,
             cwd="/",
+            process_group=0,  # see lab.start
             text=True,
         )
         said = f"exit code {done.returncode}: {done.stdout}{done.stderr}"

@@ -34,7 +34,10 @@ class Traffic:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(name,)) for name in lab.roles]
+        # Daemons: an interrupt can come between the start of one and the `with` block.
+        self._threads = [
+            threading.Thread(target=self._ask, args=(name,), daemon=True) for name in lab.roles
+        ]
         self.requests: list[Request] = []
 
     def __enter__(self) -> Self:
