@@ -124,15 +124,18 @@ def _build(server: Server, binary: Path, place: str) -> None:
 
 def _download(go: Go, server: Server, log: Path, progress: Progress) -> int:
     """Fetch the modules that are needed; return how many packages there are to compile."""
-    modules = 0
+    modules = packages = 0
     with log.open("w") as written, _go(go, server, "list", "-deps", server.package) as listing:
         for line in _output(listing):
+            if " " not in line:  # an import path; everything else is a message
+                packages += 1
+                continue
             written.write(line)
             if line.startswith("go: downloading"):
                 modules += 1
                 progress.show(f"{modules} modules downloaded")
     _check(listing, server, log)
-    return sum(1 for line in log.read_text().splitlines() if not line.startswith("go: "))
+    return packages
 
 
 def _compile(

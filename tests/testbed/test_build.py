@@ -68,7 +68,7 @@ def test_two_processes_build_a_server_once(tmp_path: Path, environment: dict[str
 def test_a_proxy_that_cannot_be_reached_is_named_with_what_to_do(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    install_go(tmp_path, "echo 'dial tcp: lookup proxy.golang.org: no such host' >&2; exit 1")
+    install_go(tmp_path, "echo 'dial tcp: lookup proxy: no such host' >&2; seq 99; exit 1")
     process = start(environment, "etcd")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
