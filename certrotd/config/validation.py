@@ -244,7 +244,8 @@ def _choose(data: object, at: Location) -> None:
     for key in kind.one_of:
         if key != chosen:
             here.pop(key, None)
-    here.setdefault(chosen, _example(bare(kinds(kind)[chosen])))
+    if here.get(chosen) is None:
+        here[chosen] = _example(bare(kinds(kind)[chosen]))
 
 
 def _example(kind: Kind) -> object:

@@ -115,6 +115,16 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
             )
         ],
     ),
+    "one of several kinds, left empty": (
+        "{combined: /pki/etcd.pem}",
+        "{combined: }",
+        [
+            (
+                f"{OUTPUT}: exactly one of certificate, key, combined, ca, kubeconfig must be "
+                "given; found none"
+            )
+        ],
+    ),
     "two of several kinds": (
         "{combined: /pki/etcd.pem}",
         "{combined: /pki/etcd.pem, key: /pki/etcd.key}",
