@@ -7,7 +7,6 @@ temporary file system for the rest. certrotd lies in it as a package would put i
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import signal
@@ -15,13 +14,15 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 from typing import Self
 
 REPOSITORY = Path(__file__).parents[2]
 BOOT = 120.0
-"""Time limits in seconds: to boot, to run one command, to power off."""
+"""Time limits in seconds: to boot, to run one command, to see an event, to power off."""
 COMMAND = 120.0
+EVENT = 45.0
 STOP = 60.0
 _PYTHON = "/opt/python"
 _CODE = "/opt/certrotd"
@@ -67,10 +68,7 @@ class Container:
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside as root, with a clean environment, to its end."""
         done = subprocess.run(
-            [
-                "nsenter", f"--target={self._leader}", "--all", "--",
-                "env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin", "LANG=C.UTF-8", *command,
-            ],
+            self._inside(*command),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND, check=False,
         )  # fmt: skip
         if check and done.returncode:
@@ -100,6 +98,32 @@ class Container:
         self.run("journalctl", "--sync")
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
+    def await_journal(self, unit: str, text: str, times: int = 1) -> str:
+        """Wait until so many lines of a unit's journal hold the text; return the last of them.
+
+        Raises:
+            AssertionError: they did not come in time.
+        """
+        follow = self._inside(
+            "journalctl", "--no-pager", "--output=cat", "--lines=all", "--follow", f"--unit={unit}"
+        )
+        lines = []
+        with subprocess.Popen(
+            follow, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ) as following:
+            late = threading.Timer(EVENT, following.kill)
+            late.start()
+            try:
+                for line in following.stdout or ():
+                    lines.append(line)
+                    times -= text in line
+                    if times == 0:
+                        return line
+            finally:
+                late.cancel()
+                following.kill()
+        raise AssertionError(f"{unit} did not log {text!r} in {EVENT:g} s:\n{''.join(lines)}")
+
     def write(self, inside: str, text: str, mode: int = 0o644) -> None:
         """Write a file of the container."""
         path = self.path(inside)
@@ -128,6 +152,12 @@ class Container:
             self._nspawn.kill()
             self._nspawn.wait()
         self._nspawn = None
+
+    def _inside(self, *command: str) -> list[str]:
+        return [
+            "nsenter", f"--target={self._leader}", "--all", "--",
+            "env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin", "LANG=C.UTF-8", *command,
+        ]  # fmt: skip
 
     def _boot(self) -> None:
         """Start nspawn and wait until its systemd says that all of the boot is done."""
@@ -211,42 +241,3 @@ class Container:
 def _home() -> str:
     """Where the interpreter lies inside: in /usr it is there already, all else is brought."""
     return sys.base_prefix if sys.base_prefix.startswith("/usr") else _PYTHON
-
-
-def unavailable() -> str | None:
-    """Say why no container can be booted here, after an attempt to install what is missing."""
-    if os.geteuid() != 0:
-        return "a systemd container needs root"
-    if not _may_mount():
-        return "a systemd container needs CAP_SYS_ADMIN, which this root does not have"
-    needed = ("systemd-nspawn", "systemctl", "dbus-daemon", "nsenter", "setpriv")
-    if all(shutil.which(each) for each in needed):
-        return None
-    return install("systemd", "systemd-container", "dbus", "util-linux")
-
-
-def install(*packages: str) -> str | None:
-    """Install Debian packages; say what stands in the way."""
-    advice = f"install {', '.join(packages)}"
-    if not shutil.which("apt-get"):
-        return f"{advice}; there is no apt-get here to do it"
-    steps = (
-        ["apt-get", "update"],
-        ["apt-get", "install", "--yes", "--no-install-recommends", *packages],
-    )
-    for step in steps:
-        done = subprocess.run(
-            [*step, "-qq", "-o", "DPkg::Lock::Timeout=300"],
-            env=dict(os.environ, DEBIAN_FRONTEND="noninteractive"),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return f"{advice}; {step[0]} {step[1]} did not: {last}"
-    return None
-
-
-def _may_mount() -> bool:
-    status = Path("/proc/self/status").read_text()
-    effective = int(status.partition("CapEff:")[2].split()[0], 16)
-    return bool(effective >> 21 & 1)  # CAP_SYS_ADMIN

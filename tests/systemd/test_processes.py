@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.systemd.container import _LAUNCHER, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,3 +201,43 @@ def test_a_signal_reaches_the_main_process_or_those_of_a_name(
     assert heard.read_text().splitlines()[2:] == ["/run/told" if name else "/run/main"]
     told = look(container, f"activate(UnitSignal('{UNIT}', 'HUP', 'nobody'))")
     assert "it has no process called nobody" in told
+
+
+PREAMBLE = "\n".join(_LAUNCHER.splitlines()[:2])  # where certrotd lies inside
+IN_SANDBOX = """
+import os, subprocess, tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from certrotd.adapters.ca import create_authority
+from certrotd.adapters.probes.connection import client_context, present
+from certrotd.adapters.processes import CommandService, PidfileSignal
+from certrotd.core.model import Output, OutputKind
+
+here = Path(tempfile.mkdtemp())
+with subprocess.Popen(("/bin/sleep", "1000")) as process:
+    (here / "pid").write_text(str(process.pid))
+    PidfileSignal(str(here / "pid"), "TERM").activate()
+print(process.returncode)
+pem, key = create_authority("test", datetime.now(UTC), timedelta(days=1))
+(here / "pem").write_bytes(pem + key.reveal())
+only = Output(path=str(here / "pem"), kind=OutputKind.COMBINED, mode=0o600)
+print(present(client_context(None), (only,)).common_name)
+CommandService(("/bin/true",), timedelta(seconds=20)).activate()
+print("all of it")
+"""
+
+
+def test_all_of_it_works_in_the_sandbox_of_the_service(container: Container) -> None:
+    lines = (REPOSITORY / "systemd" / "certrotd.service").read_text().splitlines()
+    begin, end = lines.index("CapabilityBoundingSet="), lines.index("[Install]")
+    container.write("/run/in_sandbox.py", f"{PREAMBLE}\n{IN_SANDBOX}")
+    unit(
+        container,
+        f"{container.python} -I /run/in_sandbox.py",
+        "Type=oneshot", f"Environment=LD_LIBRARY_PATH={Path(container.python).parents[1]}/lib",
+        *lines[begin:end],
+    )  # fmt: skip
+    container.systemctl("start", UNIT, check=False)
+    journal = container.journal(UNIT)
+    assert container.property(UNIT, "Result") == "success", journal
+    assert "-15\ntest\nall of it" in journal
