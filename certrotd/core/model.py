@@ -373,11 +373,16 @@ class Replacement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """Publications since `since` whose activation or proof was never recorded as done."""
+    """Publications since `since` whose activation or proof was never recorded as done.
+
+    `begun` says that the journal knows of the step; otherwise a process was seen not to use what
+    was published, whatever became of the step that published it.
+    """
 
     component: ComponentName
     since: datetime
     published: tuple[Published, ...] = ()
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

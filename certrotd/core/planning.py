@@ -167,7 +167,7 @@ def _debt(component: Component, account: Owed | None, found: list[Observation]) 
     recorded = {each.generation: each for each in account.published} if account else {}
     since = account.since if account else min(each.published_at for each in published)
     full = tuple(recorded.get(each.generation, each) for each in published)
-    return Owed(component=component.name, since=since, published=full)
+    return Owed(component=component.name, since=since, published=full, begun=account is not None)
 
 
 def as_published(observation: Observation) -> Published:
@@ -201,9 +201,9 @@ def owed_work(entries: Iterable[Entry]) -> dict[ComponentName, Owed]:
         if entry.kind in _CLOSING:
             accounts.pop(name, None)
         elif entry.kind is EntryKind.BEGUN:
-            accounts.setdefault(name, Owed(component=name, since=entry.at))
+            accounts.setdefault(name, Owed(component=name, since=entry.at, begun=True))
         elif entry.kind is EntryKind.PUBLISHED and entry.published is not None:
-            account = accounts.get(name, Owed(component=name, since=entry.at))
+            account = accounts.get(name, Owed(component=name, since=entry.at, begun=True))
             accounts[name] = replace(account, published=(*account.published, entry.published))
     return accounts
 

@@ -289,8 +289,10 @@ class Stepper:
             if progress.begun and result is Result.FAILED:
                 self._journal(component, EntryKind.FAILED, error)
             if progress.activated:
-                world.hold.place(f"{component.name}: {error}", world.clock.now())
-                world.log(Event.HOLD_PLACED, component=component.name, reason=error)
+                named = component.name in error
+                reason = error if named else f"{component.name}: {error}"
+                world.hold.place(reason, world.clock.now())
+                world.log(Event.HOLD_PLACED, component=component.name, reason=reason)
         except CertrotdError as e:
             return f"; this could not be written down: {e}"
         return ""
@@ -300,14 +302,16 @@ class Stepper:
     ) -> tuple[tuple[CertificateSpec, GenerationId], ...]:
         """List what worked before and was replaced, by this step or by the one it finishes."""
         specs = {spec.name: spec for spec in step.component.certificates}
-        return tuple(
-            (specs[each.certificate], each.previous)
-            for each in (*_carried(step), *progress.published)
-            if each.previous is not None
-            and not any(
-                finding.reason in policy.BROKEN for finding in self._seen[each.certificate].findings
-            )
-        )
+        back = []
+        for each in (*_carried(step), *progress.published):
+            spec, previous = specs[each.certificate], each.previous
+            if previous is None and step.owed and step.owed.begun and each in _carried(step):
+                # Killed before the publication was written down; the store kept what it replaced.
+                previous = next(reversed(self._world.store.history(spec)), None)
+            findings = self._seen[each.certificate].findings
+            if previous and not any(finding.reason in policy.BROKEN for finding in findings):
+                back.append((spec, previous))
+        return tuple(back)
 
     def _republish(
         self,

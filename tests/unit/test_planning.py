@@ -198,7 +198,9 @@ def test_a_wish_for_one_component_leaves_the_others_out() -> None:
 
 
 def test_what_was_begun_and_is_on_disk_is_owed_with_its_record() -> None:
-    account = Owed(component=ComponentName("a"), since=NOW - 2 * HOUR, published=(published("a"),))
+    account = Owed(
+        component=ComponentName("a"), since=NOW - 2 * HOUR, published=(published("a"),), begun=True
+    )
     made = planning.plan(
         (component("a"),),
         {CertificateName("a"): seen("a")},
@@ -293,7 +295,7 @@ def test_what_was_learned_later_comes_last() -> None:
 
 def test_what_was_begun_is_owed_until_it_is_done_or_put_back() -> None:
     begun = [entry(EntryKind.BEGUN), entry(EntryKind.PUBLISHED, published=published("a"))]
-    account = Owed(component=ComponentName("a"), since=NOW, published=(published("a"),))
+    account = Owed(component=ComponentName("a"), since=NOW, published=(published("a"),), begun=True)
     assert planning.owed_work(begun) == {"a": account}
     for kind in (EntryKind.ACTIVATED, EntryKind.FAILED, EntryKind.ISSUED):
         assert planning.owed_work([*begun, entry(kind)]) == {"a": account}

@@ -203,10 +203,12 @@ def test_killed_between_publication_and_activation_the_next_run_finishes(*, forc
     assert stage.run().steps == ()
 
 
+@pytest.mark.parametrize(("refuses", "result"), [(False, "done"), (True, "rolled_back")])
 def test_killed_before_the_publication_was_written_down_it_is_owed_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, result: str, *, refuses: bool
 ) -> None:
     stage = Stage().started().next_day()
+    old = stage.serial("etcd")
     append = FakeJournal.append
 
     def torn(journal: FakeJournal, *entries: Entry) -> None:
@@ -219,8 +221,10 @@ def test_killed_before_the_publication_was_written_down_it_is_owed_all_the_same(
         with pytest.raises(Killed):
             stage.run()
     stage.rotator = stage.another()
-    assert stage.results(stage.run()) == {"etcd": "done"}
-    assert stage["etcd"].activations == 1
+    if refuses:
+        stage["etcd"].refuses = lambda serial: serial != old
+    assert stage.results(stage.run()) == {"etcd": result}
+    assert (stage.serial("etcd") == old) is refuses
 
 
 def test_an_owed_pair_that_is_refused_goes_back_to_what_was_proved_before() -> None:
