@@ -152,17 +152,8 @@ class GenerationStore:
         if not seen.foreign:
             return live
         if pieces := adoption.to_adopt(seen, live):
-            leaf = leaf_of(tree.spec, pieces)
-            facts = Manifest(
-                generation=self._new_id(tree.spec, live, at),
-                certificate=tree.spec.name,
-                issued_at=None,
-                published_at=None,
-                serial=leaf.serial if leaf else None,
-                not_after=leaf.not_after if leaf else None,
-                fingerprint=leaf.fingerprint if leaf else None,
-                previous=None,
-            )
+            generation = self._new_id(tree.spec, live, at)
+            facts = _described(tree.spec, generation, pieces)
             with Draft(tree.generations, facts) as draft:
                 draft.write(pieces.values())
                 with located(tree.generations.path):
@@ -215,18 +206,8 @@ class GenerationStore:
             return None
         if live.id in self._history.generations(spec):
             return None
-        leaf = leaf_of(spec, live.pieces)
-        known = live.manifest
-        copied = Manifest(
-            generation=live.id,
-            certificate=spec.name,
-            issued_at=known.issued_at if known else None,
-            published_at=known.published_at if known else None,
-            serial=leaf.serial if leaf else None,
-            not_after=leaf.not_after if leaf else None,
-            fingerprint=leaf.fingerprint if leaf else None,
-            previous=known.previous if known else None,
-        )
+        copied = live.manifest if live.intact else None
+        copied = copied or _described(spec, live.id, live.pieces, live.manifest)
         draft = stack.enter_context(self._history.draft(spec, copied))
         draft.write(live.pieces.values())
         return draft
@@ -234,6 +215,26 @@ class GenerationStore:
     def _new_id(self, spec: CertificateSpec, live: Generation | None, at: datetime) -> GenerationId:
         known = self._history.generations(spec)[-1:]
         return layout.new_generation(at, [*known, *([live.id] if live else [])])
+
+
+def _described(
+    spec: CertificateSpec,
+    generation: GenerationId,
+    pieces: Mapping[str, Piece],
+    known: Manifest | None = None,
+) -> Manifest:
+    """Say what files are that we did not write; `known` is what was said before they changed."""
+    leaf = leaf_of(spec, pieces)
+    return Manifest(
+        generation=generation,
+        certificate=spec.name,
+        issued_at=known.issued_at if known else None,
+        published_at=known.published_at if known else None,
+        serial=leaf.serial if leaf else None,
+        not_after=leaf.not_after if leaf else None,
+        fingerprint=leaf.fingerprint if leaf else None,
+        previous=known.previous if known else None,
+    )
 
 
 def _same_pair(live: Generation, facts: Manifest) -> bool:
@@ -249,6 +250,8 @@ def _previous(
         return None
     if _same_pair(live, facts):
         return live.manifest.previous if live.manifest else None
+    if live.intact:
+        return live.id if live.manifest and live.manifest.fingerprint else None
     return live.id if live.complete and leaf_of(spec, live.pieces) else None
 
 

@@ -28,6 +28,7 @@ class Tree:
         self.spec = spec
         self._stack = ExitStack()
         self._live_temporary = layout.temporary(spec.name)
+        self._targets: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with self._stack as stack:
@@ -74,14 +75,19 @@ class Tree:
                     target = directory.target(name)
             except PublishRefused:
                 return False
-        return target == layout.target_of(self.spec, path)
+        return target == self._target(path)
+
+    def _target(self, path: str) -> str:
+        if path not in self._targets:
+            self._targets[path] = layout.target_of(self.spec, path)
+        return self._targets[path]
 
     def link(self, paths: list[str]) -> None:
         """Make links of ours of these paths, whatever they were, durably."""
         for path in paths:
             directory, name = self.directory(path), posixpath.basename(path)
             temporary = layout.temporary(name)
-            directory.link(temporary, layout.target_of(self.spec, path))
+            directory.link(temporary, self._target(path))
             directory.rename(temporary, name)
         for each in {id(d): d for d in map(self.directory, paths)}.values():
             each.sync()

@@ -1,0 +1,184 @@
+"""The power goes before any call, on a real ext4: what was reported is there afterwards.
+
+The file system is told to shut down (as xfstests do) with its log lost or kept, then mounted
+again, so that what was only in memory is gone. Needs root and loop devices.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from certrotd.adapters.store import store
+from certrotd.adapters.store.directory import Directory
+from certrotd.core.errors import CertrotdError
+from tests.crash.faults import CHANGING, Fault, count, injected
+from tests.crash.scenes import (
+    Place,
+    Scene,
+    adoption,
+    assert_converges,
+    assert_whole,
+    first_publication,
+    other_outputs,
+    renewal,
+    replaced_by_hand,
+    restoring,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.crash
+
+SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
+LOG_KEPT, LOG_LOST = 1, 2
+STRIDE = 1 if os.environ.get("CERTROTD_SWEEP") == "all" else 4
+"""Every fourth call, so that `make test` ends in time; CERTROTD_SWEEP=all takes every one."""
+
+
+class Disk:
+    """An ext4 image of its own, mounted and unmounted at will."""
+
+    def __init__(self, image: Path, mountpoint: Path) -> None:
+        self.image = image
+        self.mountpoint = mountpoint
+        self._device = ""
+
+    def make(self) -> None:
+        with self.image.open("wb") as file:
+            file.truncate(32 << 20)
+        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", str(self.image))
+        self.mountpoint.mkdir()
+        self.mount()
+
+    def mount(self) -> None:
+        # A new device each time: the old superblock may live on for a moment, shut down.
+        self._device = run("losetup", "--find", "--show", str(self.image))
+        run("mount", self._device, str(self.mountpoint))
+
+    def unmount(self) -> None:
+        run("umount", str(self.mountpoint))
+        run("losetup", "--detach", self._device)
+
+    def flush(self) -> None:
+        run("sync", "-f", str(self.mountpoint))
+
+    def cut(self, flags: int) -> None:
+        fd = os.open(self.mountpoint, os.O_RDONLY)
+        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", flags))
+
+
+def run(*argv: str) -> str:
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@contextmanager
+def mounted(disk: Disk) -> Iterator[None]:
+    try:
+        disk.make()
+    except (OSError, subprocess.CalledProcessError) as e:
+        pytest.skip(f"no loop device or ext4 here: {e}")
+    try:
+        yield
+    finally:
+        disk.unmount()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    made = Disk(tmp_path / "image", tmp_path / "disk")
+    with mounted(made):
+        yield made
+
+
+def cut_at(disk: Disk, flags: int, at: int, work: Callable[[], None]) -> None:
+    """Run in a child; the power goes before call number `at`, or after the last for 0."""
+    child = os.fork()
+    if child == 0:
+        try:
+
+            def act(_name: str) -> None:
+                disk.cut(flags)
+                os._exit(7)
+
+            with injected(Fault(at, act), CHANGING):
+                work()
+            disk.cut(flags)
+        except BaseException:  # noqa: BLE001  # a child must never return into pytest
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status == (7 if at else 0)
+
+
+def sweep(disk: Disk, make: Callable[[Place], Scene], flags: int, stride: int) -> None:
+    place = Place(disk.mountpoint / "place")
+    scene = make(place)
+
+    def begin() -> None:
+        place.clear()
+        scene.prepare()
+        disk.flush()
+
+    begin()
+    total = len(count(scene.act, CHANGING))
+    for at in range(0, total + 1, stride):
+        begin()
+        cut_at(disk, flags, at, scene.act)
+        disk.unmount()
+        disk.mount()
+        if at == 0:
+            assert scene.shown() == scene.after, "success was undone"
+        assert_whole(place, scene)
+        assert_converges(place, scene)
+
+
+@pytest.mark.parametrize("flags", [LOG_LOST, LOG_KEPT], ids=["log lost", "log kept"])
+@pytest.mark.parametrize(
+    "make", [first_publication, adoption, renewal, restoring, replaced_by_hand, other_outputs]
+)
+def test_a_power_cut_leaves_one_whole_set_and_never_undoes_success(
+    disk: Disk, make: Callable[[Place], Scene], flags: int
+) -> None:
+    sweep(disk, make, flags, STRIDE)
+
+
+def no_directory_is_flushed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Directory, "sync", lambda _self: None)
+
+
+def no_file_is_flushed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(store, "flush", lambda _descriptors: None)
+
+
+@pytest.mark.parametrize("mutant", [no_directory_is_flushed, no_file_is_flushed])
+def test_a_mutant_that_forgets_to_flush_is_found(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, mutant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, CertrotdError)):
+        sweep(disk, renewal, LOG_LOST, STRIDE)
+
+
+def test_the_cut_is_real(disk: Disk) -> None:
+    place = Place(disk.mountpoint / "place")
+    place.clear()
+    disk.flush()
+
+    def careless() -> None:
+        (place.home / "file").write_bytes(b"never flushed")
+
+    cut_at(disk, LOG_LOST, 0, careless)
+    disk.unmount()
+    disk.mount()
+    assert not (place.home / "file").exists()
