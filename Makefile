@@ -53,7 +53,7 @@ clean: ## remove the environment and all caches of this checkout
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 
-$(VENV)/.run: pyproject.toml requirements/run.txt requirements/build.txt | $(BIN)/python
+$(VENV)/.run: pyproject.toml requirements/run.txt requirements/build.txt $(VENV)/.python
 	@echo "Installing what certrotd needs into $(VENV) ..."
 	@$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
 	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
@@ -64,11 +64,11 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(BIN)/python:
+$(VENV)/.python:
 	@for python in $(PYTHON) python3.11 python3 python3.14 python3.13 python3.12; do \
 	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	        echo "Making $(VENV) with $$($$python --version) ..."; \
-	        if $$python -m venv --clear $(VENV); then exit 0; fi; \
+	        if $$python -m venv --clear $(VENV); then touch $@; exit 0; fi; \
 	        rm -rf $(VENV); \
 	        echo "$$python cannot make virtual environments; on Debian: apt install python3-venv" >&2; \
 	        exit 1; \

@@ -132,10 +132,8 @@ class Server(ThreadingHTTPServer):
 
     def _context(self) -> ssl.SSLContext:
         if self.role.renews == "handshake":
-            try:
-                self._serving = self.role.serving.context(ssl.PROTOCOL_TLS_SERVER)
-            except OSError as e:  # between two looks at two files they changed: the old one serves
-                print(f"files are just changing: {e}", file=sys.stderr, flush=True)  # noqa: T201
+            # Between its looks at two files they may change: then the old pair serves once more.
+            _renew(self)
         return self._serving
 
 
@@ -216,10 +214,17 @@ def main(folder: Path, name: str) -> int:
     end_with_owner(folder)
     while signal.sigwait(wanted) == signal.SIGHUP:
         if role.renews == "signal":
-            server.renew()
+            _renew(server)
     server.shutdown()
     server.server_close()
     return 0
+
+
+def _renew(server: Server) -> None:
+    try:
+        server.renew()
+    except OSError as e:  # as most servers do, go on with what was loaded before
+        print(f"{server.role.name}: {e}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _write_pidfile(path: Path) -> None:

@@ -6,6 +6,7 @@ and whatever is told is checked: a demo that shows something else than it says e
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -290,7 +291,7 @@ def _command_name() -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(text)
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _act(title: str, meaning: str = "") -> None:
