@@ -6,7 +6,6 @@ again, so that a dead disk does not become a flood of signatures.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -56,6 +55,9 @@ class Issuing:
         # Written down before it is asked for: a crash must not make signatures free.
         self._record(to_sign, run, EntryKind.ISSUED)
         if to_sign:
+            # Imported here because commands that only look need no threads.
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
             workers = min(self._world.bounds.workers, len(to_sign))
             with ThreadPoolExecutor(workers, thread_name_prefix="issue") as pool:
                 answers = pool.map(self._one, to_sign)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from certrotd.core import policy
-from certrotd.core.errors import CertrotdError, GateClosed, ProofMissing, PublishUncertain
+from certrotd.core.errors import CertrotdError, GateClosed, ProofMissing
 from certrotd.core.model import (
     ActivationKind,
     Change,
@@ -24,6 +24,7 @@ from certrotd.core.model import (
 )
 from certrotd.ports import Event
 from certrotd.rotator.looking import expectation, expectations
+from certrotd.rotator.publishing import publish
 from certrotd.rotator.retiring import retire
 from certrotd.rotator.waiting import wait_until_held
 
@@ -162,36 +163,22 @@ class Stepper:
             )
 
     def _publish(self, step: Step, verified: tuple[Verified, ...], progress: _Progress) -> None:
-        """Publish all of a component's pairs and write them down together."""
+        """Publish all of a component's pairs, several at a time, and write them down together."""
         owed = {each.certificate: each.previous for each in _carried(step, all_of_them=True)}
+        failures: list[CertrotdError] = []
         try:
-            for each in verified:
-                published = self._publish_one(each)
-                if owed.get(published.certificate):
-                    # What lies there was never proved: go back to what was before it.
-                    published = replace(published, previous=owed[published.certificate])
-                progress.published.append(published)
-                self._kept(each.spec.name)
+            for each in publish(self._world, verified):
+                if isinstance(each, CertrotdError):
+                    failures.append(each)
+                    continue
+                # What was owed was never proved: go back to what was before it.
+                previous = owed.get(each.certificate) or each.previous
+                progress.published.append(replace(each, previous=previous))
+                self._kept(each.certificate)
         finally:
             self._record(step.component, progress.published)
-
-    def _publish_one(self, verified: Verified) -> Published:
-        store, clock = self._world.store, self._world.clock
-        try:
-            published = store.publish(verified, clock.now())
-        except PublishUncertain:
-            # Neither old nor durably new. A fresh generation tells whether the disk works again;
-            # a second fsync of the same pages would not.
-            published = store.publish(verified, clock.now())
-        self._world.log(
-            Event.CERTIFICATE_PUBLISHED,
-            certificate=published.certificate,
-            component=verified.spec.component,
-            serial=published.serial,
-            not_after=published.not_after,
-            generation=published.generation,
-        )
-        return published
+        if failures:
+            raise failures[0]
 
     def _activate_and_prove(
         self, component: Component, published: tuple[Published, ...], progress: _Progress
