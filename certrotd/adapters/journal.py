@@ -40,7 +40,7 @@ KEPT_FOR = timedelta(days=30)
 KEPT_AT_MOST = 5_000
 ALWAYS_KEPT = timedelta(hours=25)
 """The issuance budget looks back a day; what it counts is kept however much there is."""
-COMPACTED_ABOVE = 4 << 20
+COMPACTED_ABOVE = 2 << 20
 """Size in bytes from which an append looks for what can be dropped."""
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _SUM = b',"sum":"'
