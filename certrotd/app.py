@@ -109,7 +109,8 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
         },
         store=GenerationStore(str(state / "history"), keep=limits.history),
         keepers={
-            ComponentName(name): _keeper(each, outputs) for name, each in root.components.items()
+            ComponentName(name): _keeper(name, each, outputs)
+            for name, each in root.components.items()
         },
         journal=FileJournal(str(state / "journal")),
         lock=FileLock(str(state / "lock"), wait=LOCK_WAIT, clock=clock),
@@ -200,24 +201,24 @@ def _issuer(issuer: settings.Issuer, sessions: Mapping[str, VaultSession], clock
 
 
 def _keeper(
-    component: settings.Component, outputs: Mapping[CertificateName, tuple[Output, ...]]
+    name: str, component: settings.Component, outputs: Mapping[CertificateName, tuple[Output, ...]]
 ) -> Keeper:
     return Keeper(
-        service=_service(component.activation),
+        service=_service(name, component.activation),
         proofs=tuple(_proof(each, outputs) for each in component.proofs),
         gates=tuple(_gate(each, outputs) for each in component.gates),
     )
 
 
-def _service(activation: settings.Activation) -> Service:
+def _service(name: str, activation: settings.Activation) -> Service:
     if signal := activation.signal:
         if signal.unit:
-            return UnitSignal(signal.unit, signal.signal, signal.process)
-        return PidfileSignal(_given(signal.pidfile), signal.signal, signal.process)
+            return UnitSignal(signal.unit, signal.signal, signal.process, component=name)
+        return PidfileSignal(_given(signal.pidfile), signal.signal, signal.process, component=name)
     if restart := activation.restart:
-        return UnitRestart(restart.unit, restart.timeout)
+        return UnitRestart(restart.unit, restart.timeout, component=name)
     if command := activation.exec:
-        return CommandService(command.command, command.timeout, command.only_if)
+        return CommandService(command.command, command.timeout, command.only_if, component=name)
     return PassiveService()
 
 

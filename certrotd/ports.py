@@ -1,6 +1,6 @@
 """What the rotator needs of the world: one small protocol for each outside thing.
 
-Adapters implement these; tests/fakes.py holds one fake for each, held to the same contract.
+Adapters implement these; tests/fakes/ holds one fake for each, held to the same contract.
 """
 
 from __future__ import annotations
