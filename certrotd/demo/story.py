@@ -232,14 +232,9 @@ class Story:
         _expect(that=done.returncode == expected, otherwise=f"`certrotd {' '.join(words)}`: {said}")
         _say(f"  $ certrotd {' '.join(words)}")
         # The log goes to standard error, too: it is of interest only if nothing else was said.
-        for line in textwrap.wrap(
-            done.stdout or done.stderr,
-            _WIDTH - 4,
-            break_on_hyphens=False,
-            max_lines=3,
-            placeholder=" …",
-        ):
-            _say(_dim(f"    {line}"))
+        for line in (done.stdout or done.stderr).splitlines():
+            for part in textwrap.wrap(line, _WIDTH - 4, break_on_hyphens=False):
+                _say(_dim(f"    {part}"))
 
 
 def _expect(*, that: bool, otherwise: str) -> None:
