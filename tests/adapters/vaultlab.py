@@ -8,18 +8,29 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from certrotd.adapters.clock import SystemClock
-from certrotd.adapters.vault import AppRoleAuth, VaultConnection, VaultIssuer, VaultSession
+from certrotd.adapters.vault import (
+    AppRoleAuth,
+    CertificateAuth,
+    VaultConnection,
+    VaultIssuer,
+    VaultSession,
+)
 from certrotd.core import x509
+from certrotd.core.errors import IssuerRefused
 from certrotd.core.model import Issued
 from certrotd.core.verify import verify
 from tests.factories import SKEW, make_request, make_spec
 from tests.fakes.log import RecordingLog
+from tests.testbed.throwaway import ThrowawayCA
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from certrotd.adapters.vault.settings import Auth
+    from certrotd.core.errors import CertrotdError
     from certrotd.core.model import Answer, CertificateSpec, Verified
     from tests.testbed.vaultserver import VaultServer
 
@@ -76,6 +87,14 @@ class VaultLab:
         auth = AppRoleAuth(role_id=self.credentials.role_id, secret_id_file=secret_id)
         return replace(auth, **changes)
 
+    def certificate_login(self) -> CertificateAuth:
+        """Login with a client certificate that an auth mount of the lab's own knows."""
+        ca, mount = ThrowawayCA.new("nodes"), f"{self.name}-cert"
+        self.server.enable_certificate_auth("certrotd", ca.pem, [self.name], mount=mount)
+        crt, key = self.directory / "node.crt", self.directory / "node.key"
+        ca.issue("node-1", client=True, server=False).write(crt, key)
+        return CertificateAuth(mount=mount, role="certrotd", certificate=str(crt), key=str(key))
+
     def connection(self, auth: Auth | None = None, **changes: Any) -> VaultConnection:
         connection = VaultConnection(
             address=self.server.address,
@@ -114,3 +133,30 @@ class VaultLab:
             issued_at=now,
         )
         return verify(issued, issuer.anchors(), now, SKEW)
+
+
+def refused(lab: VaultLab, **changes: object) -> IssuerRefused:
+    """What signing over a new session is refused with."""
+    issuer = lab.issuer(lab.session(**changes))  # type: ignore[arg-type]  # fields of VaultConnection
+    with pytest.raises(IssuerRefused) as caught:
+        lab.issue(issuer)
+    insist_on_no_secret(lab, caught.value)
+    return caught.value
+
+
+def insist_on_no_secret(lab: VaultLab, error: CertrotdError) -> None:
+    shown = f"{error!r} {error} {error.hint} {error.__cause__!r} {lab.log.lines}"
+    assert lab.credentials.secret_id not in shown
+    assert "hvs." not in shown
+
+
+def tokens_of(lab: VaultLab) -> set[str]:
+    """Accessors of all tokens that AppRole gave to this lab's role."""
+    found = set()
+    for accessor in lab.server.list("auth/token/accessors"):
+        status, answer = lab.server.request(
+            "POST", "auth/token/lookup-accessor", {"accessor": accessor}, accept=(200, 403, 404)
+        )
+        if status == 200 and lab.name in answer["data"]["policies"]:
+            found.add(accessor)
+    return found
