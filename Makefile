@@ -14,7 +14,7 @@ help: ## list the targets
 demo: $(VENV)/.run ## rotate a small control plane here and now: needs Python 3.11, no root, no Vault
 	@$(BIN)/certrotd demo
 
-test: lint ## everything: linters, types, layers and all tests, on real servers built once
+test: lint servers ## everything: linters, types, layers and all tests, on real servers built once
 	$(BIN)/python -m pytest
 
 test-quick: $(VENV)/.dev ## the tests that need no server builds

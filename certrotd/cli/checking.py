@@ -77,6 +77,15 @@ def _of(plan: Plan, seen: Observation, warning: timedelta, critical: timedelta) 
         yield Remark(level=level, text=f"{seen.spec.name} is {finding.reason}: {finding.detail}")
 
 
+def check_data(found: tuple[Remark, ...]) -> dict[str, object]:
+    """Return the verdict as data."""
+    worst = found[0].level if found else Level.OK
+    return {
+        "state": worst.name,
+        "remarks": [{"state": each.level.name, "text": each.text} for each in found],
+    }
+
+
 def line(plan: Plan, found: tuple[Remark, ...]) -> str:
     """Return the line: state, the worst things, performance data."""
     worst = found[0].level if found else Level.OK

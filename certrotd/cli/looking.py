@@ -92,7 +92,8 @@ def status(config_path: Path, form: str) -> None:
 @click.option(
     "--critical", type=Span(), default="1d", show_default=True, help="Remaining life that alarms."
 )
-def check(config_path: Path, warning: timedelta, critical: timedelta) -> None:
+@output_option
+def check(config_path: Path, warning: timedelta, critical: timedelta, form: str) -> None:
     """Check for a monitoring system: one line, performance data, exit code 0, 1, 2 or 3.
 
     Critical: a certificate is missing, unreadable, expired, does not match its key or its trust
@@ -102,8 +103,9 @@ def check(config_path: Path, warning: timedelta, critical: timedelta) -> None:
     Examples:
       certrotd check
       certrotd check --warning 4d --critical 2d
+      certrotd check -o json | jq .remarks
     """
-    from certrotd.cli.checking import line, remarks
+    from certrotd.cli.checking import check_data, line, remarks
     from certrotd.core.planning import Wish
 
     try:
@@ -113,9 +115,10 @@ def check(config_path: Path, warning: timedelta, critical: timedelta) -> None:
     except CertrotdError as e:
         first, *rest = str(e).splitlines()
         more = f" (and {len(rest)} more)" if rest else ""
-        click.echo(f"CERTROTD UNKNOWN - {first}{more}")
+        told = f"CERTROTD UNKNOWN - {first}{more}"
+        emit(form, {"state": "UNKNOWN", "remarks": [str(e)]}, lambda: told)
         sys.exit(NAGIOS_UNKNOWN)
-    click.echo(line(found, judged))
+    emit(form, check_data(judged), lambda: line(found, judged))
     sys.exit(judged[0].level if judged else 0)
 
 

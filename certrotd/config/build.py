@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SHORTEST_TTL = timedelta(days=3)
 LONGEST_TTL = timedelta(days=366)
+_LONGEST_DETAIL = 60
 _HIGHEST_ID = 2**32 - 2
 """(uid_t) -1 means "leave it" to chown(2)."""
 
@@ -60,8 +61,11 @@ def activation_of(given: settings.Activation) -> tuple[model.ActivationKind, str
         target = given.signal.unit or given.signal.pidfile
         return model.ActivationKind.SIGNAL, f"SIG{given.signal.signal} to {target}"
     if given.exec:
-        program = given.exec.command[0] if given.exec.command else ""
-        return model.ActivationKind.EXEC, f"run {posixpath.basename(program)}"
+        program, *arguments = given.exec.command or ("",)
+        told = " ".join(("run", posixpath.basename(program), *arguments))
+        return model.ActivationKind.EXEC, told if len(
+            told
+        ) <= _LONGEST_DETAIL else f"{told[: _LONGEST_DETAIL - 1]}…"
     if given.reload:
         return model.ActivationKind.RELOAD, "reloads by itself"
     return model.ActivationKind.NONE, "nothing"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         CertificateSpec,
         Entry,
         Evidence,
+        GenerationId,
         ParsedCertificate,
         StoredSet,
     )
@@ -206,6 +207,28 @@ def owed_work(entries: Iterable[Entry]) -> dict[ComponentName, Owed]:
             account = accounts.get(name, Owed(component=name, since=entry.at, begun=True))
             accounts[name] = replace(account, published=(*account.published, entry.published))
     return accounts
+
+
+def disproved(entries: Iterable[Entry]) -> frozenset[GenerationId]:
+    """Fold the journal: generations that were published and had to be put back.
+
+    What a rollback publishes itself comes after a BEGUN of its own and is not among them.
+    """
+    present: dict[ComponentName, set[GenerationId]] = {}
+    suspects: dict[ComponentName, set[GenerationId]] = {}
+    failed: set[GenerationId] = set()
+    for entry in entries:
+        name = entry.component
+        if entry.kind is EntryKind.PUBLISHED and entry.published is not None:
+            present.setdefault(name, set()).add(entry.published.generation)
+        elif entry.kind is EntryKind.BEGUN:
+            suspects.setdefault(name, set()).update(present.pop(name, ()))
+        elif entry.kind in _CLOSING:
+            if entry.kind is EntryKind.ROLLED_BACK:
+                failed |= suspects.get(name, set())
+            present.pop(name, None)
+            suspects.pop(name, None)
+    return frozenset(failed)
 
 
 _BUDGET = {EntryKind.ISSUED: 1, EntryKind.REFUSED: -1}

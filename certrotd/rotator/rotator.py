@@ -93,10 +93,11 @@ class Rotator:
             started_at, started = world.clock.now(), world.clock.monotonic()
             run = _run_id(started_at.strftime("%Y%m%dT%H%M%SZ"))
             seen = {each.spec.name: each for each in look(world, planning.Wish()).observations}
+            failed = planning.disproved(world.journal.replay())
             back = tuple(
                 (spec, kept)
                 for spec in component.certificates
-                if (kept := self._kept(world.store.history(spec), generation)) is not None
+                if (kept := _kept(world.store.history(spec), failed, generation)) is not None
             )
             if not back:
                 wanted = f"generation {generation}" if generation else "no earlier generation"
@@ -116,14 +117,6 @@ class Rotator:
                 steps=(step,),
                 result=Result.ROLLED_BACK,
             )
-
-    @staticmethod
-    def _kept(
-        history: tuple[GenerationId, ...], wanted: GenerationId | None
-    ) -> GenerationId | None:
-        if wanted is None:
-            return history[-1] if history else None
-        return wanted if wanted in history else None
 
     def _steps(self, plan: Plan, run: RunId) -> tuple[StepReport, ...]:
         world = self._world
@@ -190,6 +183,17 @@ class Rotator:
             else:
                 ready[step.component.name] = pairs
         return ready, unready
+
+
+def _kept(
+    history: tuple[GenerationId, ...],
+    failed: frozenset[GenerationId],
+    wanted: GenerationId | None,
+) -> GenerationId | None:
+    """Choose what to go back to: what is named, or the latest that was not refused before."""
+    if wanted is None:
+        return next((each for each in reversed(history) if each not in failed), None)
+    return wanted if wanted in history else None
 
 
 def _run_id(time: str) -> RunId:

@@ -67,6 +67,7 @@ def test_check_speaks_to_monitoring_systems(node: Node) -> None:
     assert after.code == 0
     assert after.out.startswith("CERTROTD OK - 2 certificates are fresh")
     assert "| certificates=2 due=0 remaining=" in after.out
+    assert node.run("check", "-o", "json").data == {"state": "OK", "remarks": []}
     assert node.run("check", "--warning", "8d").code == 1
     assert node.run("check", "--critical", "8d").code == 2
     assert node.run("check", "--critical", "soon").code == 2

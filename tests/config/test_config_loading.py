@@ -71,7 +71,7 @@ def test_the_defaults_section_serves_certificates_and_outputs(tmp_path: Path) ->
         ("signal: {unit: a.service}", ActivationKind.SIGNAL, "SIGHUP to a.service"),
         ("signal: {pidfile: /run/a, signal: USR1}", ActivationKind.SIGNAL, "SIGUSR1 to /run/a"),
         ("restart: {unit: a.service}", ActivationKind.RESTART, "restart a.service"),
-        ("exec: {command: [/bin/true, -x]}", ActivationKind.EXEC, "run true"),
+        ("exec: {command: [/bin/true, -x]}", ActivationKind.EXEC, "run true -x"),
     ],
 )
 def test_activations_are_told_apart(

@@ -453,6 +453,18 @@ def test_an_operator_goes_back_and_rotation_holds() -> None:
     assert stage["apiserver"].activations == 0
 
 
+def test_an_operator_never_goes_back_to_what_was_refused() -> None:
+    stage = Stage().started()
+    first = stage.serial("etcd")
+    stage.run(force=True)
+    good = stage.serial("etcd")
+    stage["etcd"].refuses = lambda serial: serial not in (first, good)
+    assert stage.results(stage.run(force=True)) == {"etcd": "rolled_back"}
+    assert stage.serial("etcd") == good
+    stage.rotator.rollback(ComponentName("etcd"))
+    assert stage.serial("etcd") in (first, good)
+
+
 def test_without_an_earlier_generation_there_is_nothing_to_go_back_to() -> None:
     stage = Stage().started()
     with pytest.raises(PermanentError, match="no earlier generation"):
