@@ -300,7 +300,7 @@ def kubeconfig_of(pair: Verified, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "dump",
     [
-        lambda document: yaml.safe_dump(document),
+        yaml.safe_dump,
         lambda document: yaml.safe_dump(document, default_flow_style=True, width=10**9),
         lambda document: yaml.safe_dump(document, width=60),
     ],
