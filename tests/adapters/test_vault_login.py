@@ -16,12 +16,14 @@ from certrotd.adapters.vault import (
 from certrotd.core.errors import IssuerRefused
 from certrotd.ports import Event
 from tests.adapters.vaultlab import VaultLab, refused, tokens_of
+from tests.testbed.inventory import Domain
 from tests.testbed.jwt import TokenSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from certrotd.adapters.vault.settings import Auth
+    from tests.testbed.controlplane import ControlPlane
 
 pytestmark = pytest.mark.servers
 
@@ -205,3 +207,48 @@ def test_neither_the_environment_nor_the_home_directory_has_a_say(
     }.items():
         monkeypatch.setenv(name, value)
     own_lab.issue(own_lab.issuer())
+
+
+def test_a_service_account_of_a_real_cluster_logs_in(
+    own_lab: VaultLab, control_plane: ControlPlane
+) -> None:
+    kubernetes = control_plane.client()
+    accounts = "/api/v1/namespaces/kube-system/serviceaccounts"
+    for name in ("certrotd", "stranger"):
+        kubernetes.request("POST", accounts, {"metadata": {"name": name}})
+    kubernetes.request(
+        "POST",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        {
+            "metadata": {"name": "certrotd-token-review"},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "system:auth-delegator",
+            },
+            "subjects": [
+                {"kind": "ServiceAccount", "name": "certrotd", "namespace": "kube-system"}
+            ],
+        },
+    )
+    token = kubernetes.service_account_token("certrotd", "kube-system")
+    mount = f"{own_lab.name}-kubernetes"
+    own_lab.server.enable_kubernetes_auth(
+        "certrotd",
+        api_server=kubernetes.server,
+        ca_pem=control_plane.layout.authorities[Domain.KUBERNETES].read_bytes(),
+        reviewer_token=token,
+        namespace="kube-system",
+        service_account="certrotd",
+        policies=[own_lab.name],
+        mount=mount,
+    )
+    file = own_lab.file("service-account", token)
+    auth = TokenRoleAuth(method="kubernetes", mount=mount, role="certrotd", token_file=file)
+    session = own_lab.session(auth)
+    own_lab.issue(own_lab.issuer(session))
+    session.close()
+    own_lab.file("service-account", kubernetes.service_account_token("stranger", "kube-system"))
+    with pytest.raises(IssuerRefused, match="not authorized") as caught:
+        own_lab.issue(own_lab.issuer(session))
+    assert file in caught.value.hint
