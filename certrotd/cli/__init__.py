@@ -6,7 +6,6 @@ and completion answer at once; a test watches which command loads what.
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -76,10 +75,6 @@ def main() -> None:
         if e.hint:
             click.echo(f"  {e.hint}", err=True)
         sys.exit(of_error(e))
-    except BrokenPipeError:
-        # The reader went away (`| head`); Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.OK)
     except Exception:  # noqa: BLE001  # the last word: a defect ends with its traceback and code 1
         import traceback
 
