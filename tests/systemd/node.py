@@ -51,8 +51,10 @@ class Node:
     def __init__(self, container: Container) -> None:
         self.container = container
         self._drop_ins: list[str] = []
+        # Far from now: no slot passes while a test runs.
+        slot = f"{SystemClock().now() + timedelta(hours=12):%H:%M}"
         self.settings: Settings = {
-            "schedule": {"daily_at": "00:00", "splay": "0s"},
+            "schedule": {"daily_at": slot, "splay": "0s"},
             "issuers": {"lab": {"ca": {"certificate": "/etc/certrotd/ca.crt", "key": CA_KEY}}},
             "components": {
                 "server": {
@@ -112,6 +114,10 @@ class Node:
         self._drop_ins.append(name)
         self.container.add_unit(name, text)
 
+    def shipped_drop_in(self, unit: str, name: str) -> None:
+        """Add one of systemd/drop-ins to a unit until the end of the test."""
+        self.drop_in(unit, (REPOSITORY / "systemd" / "drop-ins" / name).read_text())
+
     def accept_only(self, fingerprint: str) -> None:
         """Let the server refuse every certificate but one."""
         self.container.write(ACCEPTED, fingerprint)
@@ -162,7 +168,7 @@ class Node:
 Type=notify
 Environment=LD_LIBRARY_PATH={python.rpartition("/bin/")[0]}/lib
 ExecStart={python} -I {_PROGRAM} {PORT} {CERTIFICATE} {KEY} {ACCEPTED}
-ExecStartPost=/bin/sh -c 'echo $MAINPID >/run/demo-server.pid'
+ExecStartPost=+/bin/sh -c 'echo $MAINPID >/run/demo-server.pid'
 """
 
 
