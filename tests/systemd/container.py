@@ -7,6 +7,8 @@ temporary file system for the rest. certrotd lies in it as a package would put i
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
 import shutil
 import signal
@@ -67,9 +69,10 @@ class Container:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command inside as root, with a clean environment, to its end."""
+        limited = ("timeout", "--signal=KILL", f"{COMMAND:g}", *command)
         done = subprocess.run(
-            self._inside(*command),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=COMMAND, check=False,
+            self._inside(*limited),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if check and done.returncode:
             raise AssertionError(
@@ -109,9 +112,19 @@ class Container:
         )
         lines = []
         with subprocess.Popen(
-            follow, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            follow,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         ) as following:
-            late = threading.Timer(EVENT, following.kill)
+
+            def end() -> None:
+                # The group, as nsenter's own child reads the journal.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(following.pid, signal.SIGKILL)
+
+            late = threading.Timer(EVENT, end)
             late.start()
             try:
                 for line in following.stdout or ():
@@ -121,7 +134,7 @@ class Container:
                         return line
             finally:
                 late.cancel()
-                following.kill()
+                end()
         raise AssertionError(f"{unit} did not log {text!r} in {EVENT:g} s:\n{''.join(lines)}")
 
     def write(self, inside: str, text: str, mode: int = 0o644) -> None:
