@@ -141,11 +141,19 @@ class Stepper:
         state = keeper.service.state()
         if state is not ServiceState.UNKNOWN:
             return state is ServiceState.STOPPED
-        files = [f for spec in component.certificates for f in self._seen[spec.name].stored.files]
-        if any(each.content is not None or each.problem for each in files):
+        if not all(self._is_first(spec, step) for spec in component.certificates):
             return False
         expected = {each.spec.name: _promise(each) for each in verified}
         return not any(proof.check(expected).reachable for proof in keeper.proofs)
+
+    def _is_first(self, spec: CertificateSpec, step: Step) -> bool:
+        """Whether the component never had this certificate: nothing is there but what is owed."""
+        files = self._seen[spec.name].stored.files
+        if not any(each.content is not None or each.problem for each in files):
+            return True
+        unproved = {each.certificate for each in _carried(step, all_of_them=True)}
+        begun = step.owed is not None and step.owed.begun
+        return begun and spec.name in unproved and not self._world.store.history(spec)
 
     def _pre_gate(self, step: Step) -> None:
         """Refuse to touch a component that is unhealthy for reasons a new pair cannot mend."""

@@ -18,7 +18,7 @@ from certrotd.adapters.store.directory import Directory
 from certrotd.adapters.store.filesystems import FileSystems
 from certrotd.adapters.store.probe import probe
 from certrotd.core.errors import PublishRefused
-from certrotd.durable import let_go, make_private_directory
+from certrotd.durable import let_go, located, make_private_directory
 
 if TYPE_CHECKING:
     from certrotd.core.model import CertificateSpec, Output
@@ -156,7 +156,8 @@ def _safety_problems(directory: Directory) -> list[PublishRefused]:
     problems += _writers(directory)
     parent = posixpath.dirname(real)
     while parent != "/":
-        mode = os.stat(parent).st_mode  # noqa: PTH116  # the crash tests watch the os module
+        with located(parent):
+            mode = os.stat(parent).st_mode  # noqa: PTH116  # the crash tests watch the os module
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             problems.append(
                 PublishRefused(

@@ -1,0 +1,157 @@
+"""What the consumers of a node must find, whenever they look; knows nothing of how it is made.
+
+Everything here reads files and sockets by itself: a defect in certrotd's own reading must show.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from certrotd.core.model import OutputKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from certrotd.core.model import CertificateSpec, Output
+
+_KEY = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL
+)
+_DATA = re.compile(rb"(client-certificate-data|client-key-data): \"?([A-Za-z0-9+/=]+)")
+_SECRET = (b"PRIVATE KEY", b"client-key-data")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The identity in the files of one certificate: leaf as DER, and every fault that was found."""
+
+    leaf: bytes | None
+    faults: tuple[str, ...]
+
+
+@functools.cache
+def identity(content: bytes) -> tuple[bytes | None, bytes | None]:
+    """Return leaf (DER) and public key of the private key (DER) in a file's content.
+
+    Raises:
+        ValueError: there is a PEM block that cannot be read.
+    """
+    if fields := dict(_DATA.findall(content)):
+        content = b"".join(base64.b64decode(each) for each in fields.values())
+    leaf = key = None
+    if b"BEGIN CERTIFICATE" in content:
+        certificate = x509.load_pem_x509_certificates(content)[0]
+        leaf = certificate.public_bytes(serialization.Encoding.DER)
+    if found := _KEY.search(content):
+        key = _public(serialization.load_pem_private_key(found[0], None).public_key())
+    return leaf, key
+
+
+@functools.cache
+def _key_of(leaf: bytes) -> bytes:
+    return _public(x509.load_der_x509_certificate(leaf).public_key())
+
+
+def _public(key: object) -> bytes:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.DER, form)  # type: ignore[attr-defined,no-any-return]
+
+
+def held(spec: CertificateSpec) -> Held:
+    """Read all outputs of a certificate as its component would, and find what is wrong."""
+    faults: list[str] = []
+    leaves: set[bytes] = set()
+    keys: set[bytes] = set()
+    for output in spec.outputs:
+        try:
+            with Path(output.path).open("rb") as file:
+                status, content = os.fstat(file.fileno()), file.read()
+            leaf, key = identity(content)
+        except (OSError, ValueError) as e:
+            faults.append(f"{output.path}: {e}")
+            continue
+        faults += _wrong(output, status)
+        if leaf and output.kind is not OutputKind.CA:
+            leaves.add(leaf)
+        if key:
+            keys.add(key)
+    if len(leaves) > 1 or len(keys) > 1:
+        faults.append(f"{spec.name}: files of two generations")
+    if len(leaves) == 1 and keys - {_key_of(next(iter(leaves)))}:
+        faults.append(f"{spec.name}: the key is another certificate's")
+    return Held(leaf=next(iter(leaves), None), faults=tuple(faults))
+
+
+def serial_of(leaf: bytes | None) -> str:
+    """Return a leaf's serial as certrotd writes it."""
+    return f"{x509.load_der_x509_certificate(leaf).serial_number:x}" if leaf else ""
+
+
+def _wrong(output: Output, status: os.stat_result) -> Iterator[str]:
+    mode = stat.S_IMODE(status.st_mode)
+    if mode != output.mode:
+        yield f"{output.path}: has mode {mode:o} instead of {output.mode:o}"
+    if output.uid is not None and status.st_uid != output.uid:
+        yield f"{output.path}: belongs to {status.st_uid} instead of {output.uid}"
+    if output.gid is not None and status.st_gid != output.gid:
+        yield f"{output.path}: is of group {status.st_gid} instead of {output.gid}"
+
+
+def exposed(root: Path, specs: Iterable[CertificateSpec]) -> list[str]:
+    """Name files with a key that are open to more than its own reader, under whatever name."""
+    groups = {o.gid for s in specs for o in s.outputs if o.gid is not None}
+    found = []
+    for directory, names, files in os.walk(root):
+        # What nobody else can enter exposes nothing but by its own mode for others.
+        for name in files:
+            path = Path(directory, name)
+            status = path.lstat()
+            mode = stat.S_IMODE(status.st_mode)
+            if not stat.S_ISREG(status.st_mode) or mode & 0o077 == 0:
+                continue
+            if not any(word in path.read_bytes() for word in _SECRET):
+                continue
+            private = stat.S_IMODE(Path(directory).stat().st_mode) & 0o077 == 0
+            if mode & 0o027 or (not private and status.st_gid not in groups):
+                found.append(f"{path}: a key with mode {mode:o} and group {status.st_gid}")
+        found += [
+            f"{directory}/{n}: a linked copy of a key" for n in files if _linked(directory, n)
+        ]
+        found += [
+            f"{directory}/{name}: an unfinished generation that can be entered"
+            for name in names
+            if name.startswith(".staging-")
+            and stat.S_IMODE(Path(directory, name).stat().st_mode) & 0o077
+            and not Path(directory, name, "MANIFEST").exists()
+        ]
+    return found
+
+
+def _linked(directory: str, name: str) -> bool:
+    """Whether a file has a second name: watchers of the old inode would never wake."""
+    status = Path(directory, name).lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+
+
+def litter(root: Path) -> list[str]:
+    """Name what an interrupted publication leaves behind.
+
+    A `hold.new` or `journal.new` in the state directory may stay: it holds no secret, and the next
+    one takes its place.
+    """
+    return [
+        str(path)
+        for path in root.rglob("*")
+        if (path.name.endswith(".new") and path.parent != root / "state")
+        or path.name.startswith(".staging-")
+    ]

@@ -1,0 +1,85 @@
+"""What the sweeps and the random runs found, each as a test of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from certrotd.adapters.store import GenerationStore
+from certrotd.core.errors import PublishRefused
+from certrotd.core.model import EntryKind
+from certrotd.core.planning import Wish
+from tests.factories import make_spec
+from tests.fakes.journal import FakeJournal
+from tests.unit.stage import Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from certrotd.core.model import Entry
+
+
+class Killed(BaseException):
+    """kill -9: nothing after this point happens."""
+
+
+def test_a_bootstrap_that_was_killed_is_finished_without_a_person(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage("etcd", "apiserver")
+
+    real = FakeJournal.append
+
+    def append(journal: FakeJournal, *entries: Entry) -> None:
+        if any(each.kind is EntryKind.PUBLISHED for each in entries):
+            raise Killed
+        real(journal, *entries)
+
+    for process in stage.processes.values():
+        process.is_up = False
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeJournal, "append", append)
+        with pytest.raises(Killed):
+            stage.run()
+    stage.rotator = stage.another()
+    report = stage.run()
+    assert stage.results(report) == {"etcd": "stopped", "apiserver": "stopped"}
+    assert stage.hold.placed() is None
+    assert stage.another().plan(Wish()).steps == ()
+
+
+def test_a_component_that_had_its_files_before_must_prove_itself_after_a_kill() -> None:
+    stage = Stage("etcd").started().next_day()
+    stage["etcd"].on_activate = kill
+    with pytest.raises(Killed):
+        stage.run()
+    stage["etcd"].is_up = False
+    stage["etcd"].on_activate = lambda: None
+    stage.rotator = stage.another()
+    assert stage.results(stage.run()) == {"etcd": "rolled_back"} or stage.hold.placed()
+
+
+def kill() -> None:
+    raise Killed
+
+
+def test_a_parent_that_cannot_be_looked_at_is_told_before_anybody_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.stat
+
+    def stat(path: object, *args: object, **kwargs: object) -> os.stat_result:
+        if path == str(tmp_path):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return real(path, *args, **kwargs)  # type: ignore[arg-type]
+
+    home = tmp_path / "pki"
+    home.mkdir()
+    store = GenerationStore(str(tmp_path / "state" / "history"), keep=3)
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(PublishRefused) as refused:
+        store.preflight([make_spec(home)])
+    assert refused.value.path == str(tmp_path)
