@@ -82,8 +82,12 @@ def observe(
     moment: Moment,
     *,
     forced: bool = False,
+    anchors_problem: str = "",
 ) -> Observation:
-    """Understand what lies on disk and find the reasons for replacing it."""
+    """Understand what lies on disk and find the reasons for replacing it.
+
+    `anchors_problem` says why the pinned anchors are not known: nothing can be trusted then.
+    """
     leaf: ParsedCertificate | None = None
     key: str | None = None
     problem, chain_problem = "", None
@@ -92,7 +96,9 @@ def observe(
             identity = render.identity(stored.files)
             leaf = x509.parse_certificate(identity.chain[0])
             key = x509.public_key_of(identity.private_key) if identity.private_key else None
-            chain_problem = x509.chain_problem(identity.chain, anchors, moment.now)
+            chain_problem = anchors_problem or x509.chain_problem(
+                identity.chain, anchors, moment.now
+            )
         except ValueError as e:
             problem = str(e)
     look = policy.Look(

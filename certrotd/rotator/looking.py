@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from certrotd.core import planning, renewal
+from certrotd.core.errors import CertrotdError
 from certrotd.core.model import Expectation, Reason, ServiceState
 from certrotd.core.planning import Moment
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from certrotd.core.model import (
         CertificateName,
         Evidence,
+        IssuerName,
         Observation,
         Plan,
         Published,
@@ -29,22 +31,26 @@ if TYPE_CHECKING:
 def look(world: World, wish: Wish) -> Plan:
     """Compare what is with what should be.
 
+    An issuer whose pinned anchors cannot be read makes its own certificates untrusted and keeps
+    back no others; issuing will say why.
+
     Raises:
-        CertrotdError: the pinned trust anchors of an issuer cannot be read.
+        CertrotdError: the disk reports an error.
     """
     now = world.clock.now()
     slot = renewal.latest_slot(world.schedule, world.bounds.offset, now)
     moment = Moment(now=now, slot=slot, next_slot=slot + renewal.DAY)
     specs = [spec for component in world.components for spec in component.certificates]
     stored = {spec.name: world.store.read(spec) for spec in specs}
-    anchors = {name: world.issuers[name].anchors() for name in {spec.issuer for spec in specs}}
+    anchors = {name: _anchors(world, name) for name in {spec.issuer for spec in specs}}
     observations = {
         spec.name: planning.observe(
             spec,
             stored[spec.name],
-            anchors[spec.issuer],
+            anchors[spec.issuer][0],
             moment,
             forced=wish.force and wish.covers(spec.component),
+            anchors_problem=anchors[spec.issuer][1],
         )
         for spec in specs
     }
@@ -57,6 +63,14 @@ def look(world: World, wish: Wish) -> Plan:
             )
     owed = planning.owed_work(world.journal.replay())
     return planning.plan(world.components, observations, owed, wish, moment, evidence)
+
+
+def _anchors(world: World, issuer: IssuerName) -> tuple[tuple[bytes, ...], str]:
+    """Return an issuer's pinned anchors, or why there are none."""
+    try:
+        return world.issuers[issuer].anchors(), ""
+    except CertrotdError as e:
+        return (), str(e)
 
 
 def expectation(published: Published) -> Expectation:

@@ -264,3 +264,19 @@ def test_an_issuer_whose_key_is_gone(node: Node) -> None:
     assert "ca.key" in outcome.out
     assert node.pair("etcd") == before
     assert node.run("status").code == 0
+
+
+def test_an_issuer_whose_anchors_are_gone_keeps_back_only_its_own(node: Node) -> None:
+    anchors = node.directory / "anchors.pem"
+    shutil.copy(node.directory / "ca.crt", anchors)
+    node.settings["issuers"]["other"] = node.settings["issuers"]["lab"] | {
+        "trust_anchors": str(anchors)
+    }
+    certificate(node)["issuer"] = "other"
+    node.write()
+    node.run("rotate", "--yes")
+    before = node.pair("etcd")
+    anchors.unlink()
+    assert "wrong_issuer" in reason(node)
+    failed(node, str(anchors))
+    assert node.pair("etcd") == before
