@@ -7,6 +7,7 @@ again, so that a dead disk does not become a flood of signatures.
 from __future__ import annotations
 
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from certrotd.core import verify, x509
@@ -62,7 +63,7 @@ class Issuing:
             with ThreadPoolExecutor(workers, thread_name_prefix="issue") as pool:
                 answers = pool.map(self._one, to_sign)
                 results.update(zip((spec.name for spec in to_sign), answers, strict=True))
-            refused = [s for s in to_sign if isinstance(results[s.name], IssuerRefused)]
+            refused = [spec for spec in to_sign if _refused(results[spec.name])]
             self._record(refused, run, EntryKind.REFUSED)
         self._pending |= {n: each for n, each in results.items() if not isinstance(each, Exception)}
         return results
@@ -104,7 +105,7 @@ class Issuing:
     def _sign(self, spec: CertificateSpec) -> Verified:
         world = self._world
         issuer = world.issuers[spec.issuer]
-        anchors = issuer.anchors()  # before anything is signed that could not be verified
+        anchors = issuer.anchors()
         key = x509.new_key(spec.key)
         started = world.clock.monotonic()
         request = SigningRequest(spec=spec, csr_pem=x509.build_csr(key, spec))
@@ -130,9 +131,14 @@ class Issuing:
         return verified
 
 
-def clock_problem(world: World, issuer: IssuerName) -> CertrotdError | None:
-    """Say why an issuer should not be asked: it is away, or its clock is far from this node's."""
+def issuer_problem(world: World, issuer: IssuerName) -> CertrotdError | None:
+    """Say why an issuer should not be asked at all.
+
+    Its anchors cannot be read, so that nothing it signs could be verified; it is away; or its
+    clock is far from this node's.
+    """
     try:
+        world.issuers[issuer].anchors()
         theirs = world.issuers[issuer].time()
     except CertrotdError as e:
         return e
@@ -145,6 +151,13 @@ def clock_problem(world: World, issuer: IssuerName) -> CertrotdError | None:
         f"this node's clock and issuer {issuer}'s are {apart.total_seconds():.0f} s apart",
         hint="check time synchronization on both; nothing was issued",
     )
+
+
+def _refused(result: Verified | CertrotdError) -> bool:
+    """Whether the issuer said that it signed nothing; an answer of a wrong shape says no such."""
+    if not isinstance(result, IssuerRefused) or result.status is None:
+        return False
+    return HTTPStatus.BAD_REQUEST <= result.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _exhausted(spec: CertificateSpec, budget: int) -> BudgetExhausted:

@@ -9,7 +9,7 @@ from certrotd.core import planning
 from certrotd.core.errors import CertrotdError, OnHold, PermanentError, TransientError
 from certrotd.core.model import Result, RunId, RunReport, StepReport
 from certrotd.ports import Event
-from certrotd.rotator.issuing import Issuing, clock_problem
+from certrotd.rotator.issuing import Issuing, issuer_problem
 from certrotd.rotator.looking import look
 from certrotd.rotator.retiring import retire
 from certrotd.rotator.stepping import Stepper
@@ -161,14 +161,14 @@ class Rotator:
     ) -> tuple[dict[ComponentName, tuple[Verified, ...]], dict[ComponentName, CertrotdError]]:
         """Issue all that is due; what fails here keeps its own component back and no other."""
         unready: dict[ComponentName, CertrotdError] = {}
-        clocks: dict[IssuerName, CertrotdError | None] = {}
+        problems: dict[IssuerName, CertrotdError | None] = {}
         for step in plan.steps:
             try:
                 self._world.store.preflight(each.spec for each in step.replacements)
                 for issuer in {each.spec.issuer for each in step.replacements}:
-                    if issuer not in clocks:
-                        clocks[issuer] = clock_problem(self._world, issuer)
-                    if problem := clocks[issuer]:
+                    if issuer not in problems:
+                        problems[issuer] = issuer_problem(self._world, issuer)
+                    if problem := problems[issuer]:
                         raise problem
             except CertrotdError as e:
                 unready[step.component.name] = e
