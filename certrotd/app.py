@@ -1,7 +1,10 @@
 """The composition root: a Config to adapters, a World and a Rotator.
 
-The only module that knows which adapter stands behind which port.
+The only module that knows which adapter stands behind which port. What not every command needs
+is imported where it is needed: `status` must be quick.
 """
+
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.flock import FileLock
 from certrotd.adapters.hold import FileHold
 from certrotd.adapters.journal import FileJournal
-from certrotd.adapters.probes import ClientProof, HttpGate, TcpGate, TlsProof
 from certrotd.adapters.processes import (
     CommandGate,
     CommandService,
@@ -134,8 +136,8 @@ def serve(path: Path, log: Log) -> None:
         ConfigError: the configuration is faulty at the start; later it is rejected and logged.
     """
     # Imported here: no other command needs the daemon.
-    from certrotd.adapters.notify import Notifier  # noqa: PLC0415
-    from certrotd.daemon import Charge, Daemon, Pulse  # noqa: PLC0415
+    from certrotd.adapters.notify import Notifier
+    from certrotd.daemon import Charge, Daemon, Pulse
 
     clock, stop = SystemClock(), threading.Event()
     pulse = Pulse(log, clock)
@@ -224,6 +226,8 @@ def _service(name: str, activation: settings.Activation) -> Service:
 
 def _proof(proof: settings.Proof, outputs: Mapping[CertificateName, tuple[Output, ...]]) -> Proof:
     if tls := proof.tls:
+        from certrotd.adapters.probes import TlsProof
+
         return TlsProof(
             tls.address,
             CertificateName(tls.certificate),
@@ -231,6 +235,8 @@ def _proof(proof: settings.Proof, outputs: Mapping[CertificateName, tuple[Output
             client=_identity(tls.client_certificate, outputs),
         )
     if client := proof.client:
+        from certrotd.adapters.probes import ClientProof
+
         name = CertificateName(client.certificate)
         return ClientProof(
             client.url,
@@ -247,6 +253,8 @@ def _proof(proof: settings.Proof, outputs: Mapping[CertificateName, tuple[Output
 
 def _gate(gate: settings.Gate, outputs: Mapping[CertificateName, tuple[Output, ...]]) -> Gate:
     if https := gate.https:
+        from certrotd.adapters.probes import HttpGate
+
         return HttpGate(
             https.url,
             statuses=https.status,
@@ -255,6 +263,8 @@ def _gate(gate: settings.Gate, outputs: Mapping[CertificateName, tuple[Output, .
             contains=https.contains,
         )
     if tcp := gate.tcp:
+        from certrotd.adapters.probes import TcpGate
+
         return TcpGate(tcp.address)
     command = _given(gate.exec)
     return CommandGate(command.command, command.timeout)

@@ -11,9 +11,7 @@ import pytest
 import requests.exceptions
 import urllib3.exceptions
 
-from certrotd.adapters.vault import (
-    errors,
-)
+from certrotd.adapters.vault import errors, foreign
 from certrotd.adapters.vault.retry import Retrying
 from certrotd.core.errors import (
     CertrotdError,
@@ -145,7 +143,7 @@ def classes(module: Any) -> list[type[Exception]]:
 
 @pytest.mark.parametrize("kind", [*classes(hvac.exceptions), *classes(requests.exceptions)])
 def test_every_exception_of_the_libraries_is_known_by_itself(kind: type[Exception]) -> None:
-    assert kind in errors.exceptions()
+    assert kind in foreign.exceptions()
 
 
 def made(kind: type[Exception]) -> Exception:
@@ -166,7 +164,7 @@ def made(kind: type[Exception]) -> Exception:
     ],
 )
 def test_every_exception_becomes_ours_and_quotes_nothing(kind: type[Exception]) -> None:
-    error = errors.from_exception(PURPOSE, made(kind))
+    error = foreign.from_exception(PURPOSE, made(kind))
     assert isinstance(error, TransientError | PermanentError)
     assert TOKEN not in f"{error} {error.hint}"
     for part in ("sign", "https://vault:8200", "pki/sign/server"):

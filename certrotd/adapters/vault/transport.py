@@ -1,6 +1,6 @@
 """One request, one answer: HTTP to Vault through hvac's adapter, bounded in time and size.
 
-The only module that imports hvac, and only when the first request is made. The adapter is used
+Only this module and `foreign` import hvac, when the first request is made. The adapter is used
 without hvac's client, because that one reads VAULT_TOKEN, VAULT_ADDR and ~/.vault-token. No
 adapter is ever used by two threads at once, and every request gets dicts of its own, because hvac
 writes into them.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,8 +143,10 @@ class Transport:
                 with contextlib.closing(response):
                     body = self._body(response, purpose, ends)
         except (hvac.exceptions.VaultError, urllib3.exceptions.HTTPError, OSError) as e:
+            from certrotd.adapters.vault import foreign  # noqa: PLC0415  # see its docstring
+
             # `from None`: what they quote may hold a token.
-            raise errors.from_exception(purpose, e) from None
+            raise foreign.from_exception(purpose, e) from None
         return Reply(
             purpose=purpose,
             status=response.status_code,
@@ -204,6 +205,8 @@ class Transport:
     def _trust(self) -> str | bool:
         file = self._connection.ca_file
         if file is None:
+            import ssl  # noqa: PLC0415  # as in _connect
+
             system = ssl.get_default_verify_paths()
             return system.cafile or system.capath or True
         try:

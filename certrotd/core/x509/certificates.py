@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ _BLOCK = re.compile(
     rb"-----BEGIN CERTIFICATE-----(.*?)-----(BEGIN|END)([ A-Z0-9]*)-----", re.DOTALL
 )
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
+_KEPT = 64
+"""So many parsed certificates are kept: the same authorities stand above all leaves."""
 
 
 def split_pem(data: bytes) -> tuple[bytes, ...]:
@@ -85,6 +88,7 @@ def _canonical(number: int, match: re.Match[bytes]) -> bytes:
     return b"\n".join([_BEGIN, *lines, b"-----END CERTIFICATE-----", b""])
 
 
+@functools.lru_cache(_KEPT)
 def load(pem: bytes) -> x509.Certificate:
     """Parse one certificate, its extensions included.
 
@@ -109,6 +113,7 @@ def load(pem: bytes) -> x509.Certificate:
     return certificate
 
 
+@functools.lru_cache(_KEPT)
 def parse_certificate(pem: bytes) -> ParsedCertificate:
     """Read the facts of one certificate.
 
