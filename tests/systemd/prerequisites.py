@@ -12,7 +12,7 @@ def unavailable() -> str | None:
     """Say why no container can be booted here, after an attempt to install what is missing."""
     if os.geteuid() != 0:
         return "a systemd container needs root"
-    if not _may_mount():
+    if not may_mount():
         return "a systemd container needs CAP_SYS_ADMIN, which this root does not have"
     needed = ("systemd-nspawn", "systemctl", "dbus-daemon", "nsenter", "setpriv")
     if all(shutil.which(each) for each in needed):
@@ -41,7 +41,8 @@ def install(*packages: str) -> str | None:
     return None
 
 
-def _may_mount() -> bool:
+def may_mount() -> bool:
+    """Whether this process has CAP_SYS_ADMIN, which root in a container often lacks."""
     status = Path("/proc/self/status").read_text()
     effective = int(status.partition("CapEff:")[2].split()[0], 16)
     return bool(effective >> 21 & 1)  # CAP_SYS_ADMIN

@@ -46,6 +46,7 @@ def main(port: str, certificate: str, key: str, accepted: str | None = None) -> 
 
     signal.signal(signal.SIGHUP, renew)
     with socket.create_server(("127.0.0.1", int(port))) as listener:
+        print("listening", flush=True)
         if address := os.environ.get("NOTIFY_SOCKET"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
                 channel.sendto(b"READY=1", address.replace("@", "\0", 1))
