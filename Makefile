@@ -31,6 +31,7 @@ fix: $(VENV)/.dev ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix
 
 bench: $(VENV)/.dev ## the numbers, as ratios against peers measured in the same run
+	@$(MAKE) --no-print-directory VENV=$(VENV)/run $(VENV)/run/.run
 	$(BIN)/python -m bench
 
 servers: $(VENV)/.dev ## build Vault, etcd and Kubernetes for the tests

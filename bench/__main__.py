@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import commands, memory, publish, rotation
-from bench.lab import Lab
+from bench.lab import PYTHON, Lab
 from bench.measures import HEADER
 from certrotd.cli.tables import table
 from tests.testbed.vaultserver import VaultServer
@@ -35,6 +35,8 @@ def main() -> None:
     wanted = sys.argv[1:] or list(CASES)
     if unknown := set(wanted) - set(CASES):
         sys.exit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(CASES)}")
+    if not Path(PYTHON).exists():
+        sys.exit(f"there is no {PYTHON}; `make bench` makes it")
     if "rotation" in wanted and shutil.which("wrk") is None:
         sys.exit("wrk measures Vault's ceiling; install it (Debian: apt-get install wrk)")
     rows = []

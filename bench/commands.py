@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-from bench.lab import CERTROTD, ENVIRONMENT, Lab
+from bench.lab import CERTROTD, ENVIRONMENT, PYTHON, Lab
 from bench.measures import Measure, command, median_of
 from tests.testbed.build import ensure
 
@@ -18,7 +17,7 @@ REPEAT = 15
 
 def measure(lab: Lab) -> Iterator[Measure]:
     """Measure `--help`, then what looks at 14 certificates."""
-    nothing = median_of(REPEAT, command([sys.executable, "-c", "pass"], ENVIRONMENT))
+    nothing = median_of(REPEAT, command([PYTHON, "-c", "pass"], ENVIRONMENT))
     yield Measure(
         work="`certrotd --help`",
         ours=median_of(REPEAT, command([*CERTROTD, "--help"], ENVIRONMENT)),

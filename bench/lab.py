@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.testbed.vaultserver import VaultServer
 
 ROLE = "node"
 ENVIRONMENT = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
-CERTROTD = [sys.executable, "-m", "certrotd"]
+PYTHON = str(Path(__file__).parents[1] / ".venv/run/bin/python")
+"""Of an environment that holds what certrotd needs and no more, as on a node: libraries look for
+others at import, so the tools of the developers' environment would cost start-up and memory."""
+CERTROTD = [PYTHON, "-m", "certrotd"]
 
 
 class Lab:

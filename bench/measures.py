@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One line of the table; `aim` bounds `ours / peer`, in the unit both are measured in.
+    """One line of the table; `aim` bounds `ours / peer`, None if the line only informs.
 
     `allowance` is added to the aim's share of the peer's figure, for aims of the form
     "peer + 60 ms".
@@ -25,7 +25,7 @@ class Measure:
     peer: float
     peer_name: str
     unit: str
-    aim: float
+    aim: float | None
     allowance: float = 0.0
     note: str = ""
 
@@ -37,18 +37,22 @@ class Measure:
     @property
     def met(self) -> bool:
         """Whether the aim is met."""
-        return self.ours <= self.peer * self.aim + self.allowance
+        return self.aim is None or self.ours <= self.peer * self.aim + self.allowance
 
     def row(self) -> tuple[str, ...]:
         """Return the cells of the table."""
-        aim = f"≤ {self.aim:g}x" + (f" + {self.allowance:g} {self.unit}" if self.allowance else "")
+        aim = verdict = ""
+        if self.aim is not None:
+            aim = f"≤ {self.aim:g}x"
+            aim += f" + {self.allowance:g} {self.unit}" if self.allowance else ""
+            verdict = "met" if self.met else "MISSED"
         return (
             self.work,
             f"{self.ours:.1f} {self.unit}",
             f"{self.peer:.1f} {self.unit} ({self.peer_name})",
             f"{self.ratio:.2f}x",
             aim,
-            "met" if self.met else "MISSED",
+            verdict,
             self.note,
         )
 

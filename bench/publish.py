@@ -49,7 +49,7 @@ def measure(directory: Path) -> Iterator[Measure]:
         store.retire(pair.spec, at)
     for name, peer, aim in (
         ("plain write + fsync, same bytes and directories", equal, 1.5),
-        ("four files written, fsynced, renamed", bare, 1.5),
+        ("four files written, fsynced, renamed", bare, None),
     ):
         yield Measure(
             work="publish of 4 files",

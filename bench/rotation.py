@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.lab import CERTROTD, ENVIRONMENT, ROLE, Lab
+from bench.lab import CERTROTD, ENVIRONMENT, PYTHON, ROLE, Lab
 from bench.measures import Measure, command, median_of
 from certrotd.core import x509
 from certrotd.core.model import KeyAlgorithm
@@ -76,7 +75,7 @@ def _warm(config: Path) -> float:
 
 def _child(config: Path, repeat: int) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-m", "bench.warm", str(config), str(repeat)],
+        [PYTHON, "-m", "bench.warm", str(config), str(repeat)],
         env=ENVIRONMENT, check=True, capture_output=True, text=True,
     )  # fmt: skip
     result: dict[str, float] = json.loads(done.stdout)
