@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,36 +25,44 @@ pytestmark = pytest.mark.image
 USER = 65532
 PORT = 8443
 PAUSE = ("sh", "-c", "echo up; exec sleep infinity")
+FOLDERS = ("/empty/pki", "/empty/state")
 PYTHON = "/opt/certrotd/bin/python"
 SERVER = f"{PYTHON} -u /tools/tls_server.py {PORT} /pki/server.crt /pki/server.key"
 """Plays the component whose certificate is rotated; in the same image, for its Python."""
 
 
 class Pod:
-    """Volumes, a configuration, and a component's certificate in /pki."""
+    """Volumes as Kubernetes makes them, a configuration, and a component's certificate in /pki."""
 
     def __init__(self, image: Image, directory: Path) -> None:
         self.image = image
         self.directory = directory
-        self.volumes: dict[Path, str] = {}
-        places = {"etc": "/etc/certrotd", "state": "/var/lib/certrotd", "pki": "/pki"}
-        for name, inside in (places | {"tools": "/tools"}).items():
-            (directory / name).mkdir()
-            self.volumes[directory / name] = inside
-        shutil.copy(REPOSITORY / "tests" / "systemd" / "tls_server.py", directory / "tools")
+        self.configuration = directory / "configuration"
+        self.empty = directory / "empty"
+        # What a kubelet makes of an emptyDir in a pod with `fsGroup`.
+        for folder, mode in ((self.configuration, 0o755), (self.empty, 0o2777)):
+            folder.mkdir()
+            os.chown(folder, 0, USER)
+            folder.chmod(mode)
         now = SystemClock().now()
         certificate, key = create_authority("lab", now - timedelta(days=1), timedelta(days=365))
-        self.write("etc/ca.crt", certificate)
-        self.write("etc/ca.key", key.reveal())
+        self.write("ca.crt", certificate)
+        self.write("ca.key", key.reveal(), mode=0o440)
         self.configure("server.example")
-        for each in (directory, *directory.rglob("*")):
-            os.chown(each, USER, USER)
+        with self.container("prepare", "mkdir", "-m", "0755", *FOLDERS) as prepare:
+            assert prepare.wait() == 0, prepare.lines
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file that only the pod's user can read."""
-        path = self.directory / name
-        path.touch(0o600)
+    @property
+    def certificate(self) -> bytes:
+        """The published certificate."""
+        return (self.empty / "pki" / "server.crt").read_bytes()
+
+    def write(self, name: str, content: bytes, mode: int = 0o644) -> None:
+        """Write a file of a ConfigMap or a Secret: root's, readable by the pod's group."""
+        path = self.configuration / name
+        path.touch(mode)
         path.write_bytes(content)
+        os.chown(path, 0, USER)
 
     def configure(self, dns_name: str) -> None:
         """Write a configuration; another name than before makes the certificate due."""
@@ -81,15 +88,19 @@ class Pod:
             "issuers": {"lab": {"ca": ca}},
             "components": {"server": server},
         }
-        self.write("etc/certrotd.yaml", yaml.safe_dump(config).encode())
+        self.write("certrotd.yaml", yaml.safe_dump(config).encode())
 
     def container(self, name: str, *arguments: str, beside: Sidecar | None = None) -> Sidecar:
         """A container of the pod; without arguments as the image says."""
+        tools = REPOSITORY / "tests" / "systemd"
+        volumes = {self.empty: "/empty", self.configuration: "/etc/certrotd", tools: "/tools"}
+        # Mounted by subPath, once they are there.
+        paths = {self.empty / "pki": "/pki", self.empty / "state": "/var/lib/certrotd"}
         return Sidecar(
             image=self.image,
             name=name,
             directory=self.directory / f"container-{name}",
-            volumes=self.volumes,
+            volumes=volumes | {path: at for path, at in paths.items() if path.exists()},
             arguments=arguments or None,
             beside=beside,
         )
@@ -138,7 +149,7 @@ def test_an_init_container_bootstraps_and_a_sidecar_rotates_beside_its_component
 ) -> None:
     with pod.container("init", "certrotd", "rotate", "--yes") as init:
         assert init.wait() == 0, init.lines
-    first = (pod.directory / "pki" / "server.crt").read_bytes()
+    first = pod.certificate
     command = f"echo $$ >/pki/server.pid; exec {SERVER}"
     with ExitStack() as running:
         pause = running.enter_context(pod.container("pause", *PAUSE))
@@ -149,7 +160,7 @@ def test_an_init_container_bootstraps_and_a_sidecar_rotates_beside_its_component
         sidecar = running.enter_context(pod.container("certrotd", beside=pause))
         sidecar.await_line("component_proven")
         sidecar.await_line("run_finished")
-        assert (pod.directory / "pki" / "server.crt").read_bytes() != first
+        assert pod.certificate != first
         kind, check = pod.image.config["Healthcheck"]["Test"]
         healthy = sidecar.run("sh", "-c", check)
         assert (kind, healthy.returncode) == ("CMD-SHELL", 0), healthy.stdout + healthy.stderr
@@ -158,7 +169,7 @@ def test_an_init_container_bootstraps_and_a_sidecar_rotates_beside_its_component
 
 
 def test_a_faulty_configuration_ends_the_container_with_the_documented_code(pod: Pod) -> None:
-    pod.write("etc/certrotd.yaml", b"componets: {}\n")
+    pod.write("certrotd.yaml", b"componets: {}\n")
     with pod.container("faulty") as container:
         assert container.wait() == 3
     assert "/etc/certrotd/certrotd.yaml:1" in "".join(container.lines)

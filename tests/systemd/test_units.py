@@ -234,3 +234,16 @@ def test_a_component_of_another_user_needs_the_drop_in(node: Node) -> None:
     assert unit.run("stat", "--dereference", "--format=%a %U:%G", KEY).stdout == (
         "600 daemon:daemon\n"
     )
+
+
+def test_the_secret_id_is_handed_over_as_a_credential(node: Node) -> None:
+    node.container.write("/etc/certrotd/secret-id", "not-a-real-secret-id", 0o600)
+    node.shipped_drop_in(DAEMON, "vault-secret-id.conf")
+    node.start_daemon()
+    pid = node.container.property(DAEMON, "MainPID")
+    environment = node.container.run("cat", f"/proc/{pid}/environ").stdout.split("\0")
+    assert "CREDENTIALS_DIRECTORY=/run/credentials/certrotd.service" in environment
+    assert not any("not-a-real-secret-id" in each for each in environment)
+    seen = f"/proc/{pid}/root/run/credentials/certrotd.service/vault-secret-id"
+    assert node.container.run("cat", seen).stdout == "not-a-real-secret-id"
+    assert node.container.run("stat", "--format=%a %U", seen).stdout.split() == ["400", "root"]
