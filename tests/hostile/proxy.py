@@ -130,6 +130,7 @@ class HostileProxy:
     key: Path
     deeds: dict[Purpose, Deed] = field(default_factory=dict)
     seen: list[Exchange] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
     ending: threading.Event = field(default_factory=threading.Event)
     _server: _Server | None = None
     _thread: threading.Thread | None = None
@@ -150,6 +151,7 @@ class HostileProxy:
         self._thread.join()
         self._server.hang_up()
         self._server.server_close()
+        assert not self.faults, self.faults
 
     @property
     def address(self) -> str:
@@ -235,6 +237,9 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             proxy.deeds.get(exchange.purpose, honestly)(exchange)
         except (CutOff, OSError):
+            self.close_connection = True
+        except Exception as e:  # noqa: BLE001  # a deed's own defect must not pass for a cut
+            proxy.faults.append(e)
             self.close_connection = True
 
     do_POST = do_PUT = do_GET  # noqa: N815  # names that the library asks for

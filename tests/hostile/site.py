@@ -11,6 +11,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,14 +22,14 @@ from cryptography.x509 import SubjectKeyIdentifier
 from certrotd import cli
 from certrotd.adapters.clock import SystemClock
 from certrotd.config.scalars import duration_text
-from certrotd.core.model import KeyAlgorithm
-from certrotd.core.x509 import new_key
+from certrotd.core import x509
+from certrotd.core.model import KeyAlgorithm, Secret
 from tests.authorities import Authority, Flaws
 from tests.hostile.proxy import HOST, HostileProxy, Purpose
 from tests.testbed.throwaway import ThrowawayCA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import pytest
@@ -39,6 +40,8 @@ Settings = dict[str, Any]
 _numbers = itertools.count(1)
 
 DEADLINE = timedelta(seconds=2)
+PATIENCE = 60
+"""Seconds after which certrotd's own deadlines have certainly failed: it is killed."""
 READ_TIMEOUT = timedelta(milliseconds=1500)
 
 
@@ -59,7 +62,7 @@ class Site:
         self.mount = f"hostile{next(_numbers)}"
         now = SystemClock().now()
         self.root = Authority.root(f"{self.mount} root", now)
-        key = new_key(KeyAlgorithm.ECDSA_P256)
+        key = x509.new_key(KeyAlgorithm.ECDSA_P256)
         identifier = SubjectKeyIdentifier.from_public_key(key.public_key())
         flaws = Flaws(extra=((identifier, False),))  # Vault insists on one
         self.authority = self.root.issue_authority(
@@ -151,6 +154,15 @@ class Node:
         found: Settings = self.settings["issuers"]["lab"]["vault"]
         return found
 
+    @contextlib.contextmanager
+    def speaking_to(self, address: str) -> Iterator[None]:
+        """Put another address into the configuration for a while."""
+        self.connection["address"] = address
+        self.write()
+        yield
+        self.connection["address"] = self.proxy.address
+        self.write()
+
     def rotate(self) -> Outcome:
         """Run `certrotd rotate` in this process."""
         self._capture.readouterr()
@@ -166,7 +178,7 @@ class Node:
         return Outcome(code=code, said=told.out + told.err)
 
     def rotate_apart(self) -> Outcome:
-        """Run `certrotd rotate` as a process of its own and measure its memory."""
+        """Run `certrotd rotate` as a process of its own, for a minute at most; measure it."""
         output = self.directory / "output"
         with output.open("wb") as file:
             process = subprocess.Popen(
@@ -176,7 +188,10 @@ class Node:
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
+            killer = threading.Timer(PATIENCE, process.kill)
+            killer.start()
             _, status, used = os.wait4(process.pid, 0)
+            killer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         return Outcome(
             code=process.returncode,
@@ -190,6 +205,28 @@ class Node:
             str(path.relative_to(self.pki)): (*_identity(path), _content(path))
             for path in sorted(self.pki.rglob("*"))
         }
+
+    def inconsistent(self) -> list[str]:
+        """Certificates whose files are not a pair for this name, below the pinned root."""
+        return [
+            path.name
+            for path in self.pki.glob("*.crt")
+            if not self._consistent(path.read_bytes(), path.with_suffix(".key").read_bytes())
+        ]
+
+    def _consistent(self, certificates: bytes, key: bytes) -> bool:
+        chain = x509.split_pem(certificates)
+        now = SystemClock().now()
+        return (
+            x509.owns(Secret(key), chain[0])
+            and x509.chain_problem(chain, (self.site.root.pem,), now) is None
+        )
+
+    def found_in_state(self, secrets: Iterable[str]) -> list[Path]:
+        """Files of certrotd's own that hold one of these texts."""
+        files = [path for path in (self.directory / "state").rglob("*") if path.is_file()]
+        sought = [each.encode() for each in secrets]
+        return [path for path in files if any(each in path.read_bytes() for each in sought)]
 
     def serials(self) -> set[bytes]:
         """What the certificate files hold, one for each certificate."""

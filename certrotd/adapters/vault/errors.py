@@ -17,20 +17,40 @@ if TYPE_CHECKING:
 
 _LONGEST_TEXT = 600
 _RETRIED = frozenset({412, 429}) | (frozenset(range(500, 600)) - {501})
+_NEVER_DONE = frozenset({412, 429, 503})
 _REDIRECTS = range(300, 400)
 _ELSEWHERE = range(472, 475)
 """Vault's own statuses: a secondary or standby that cannot serve this."""
 
 
+_UNDONE = ("sealed", "active cluster node not found")
+"""How a server says with a status of a failure that it has not even begun."""
+
+
 class Retriable(IssuerUnavailable):
-    """Worth another try within the deadline of the same request."""
+    """Worth another try within the deadline of the same request.
+
+    `unsure`: it may have been done, and costs something each time; few tries, then.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after: float | None = None,
+        unsure: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.unsure = unsure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
     """What a request is for, so that its failure can say what to do.
 
-    `hints` answers a refusal by status; `secrets` are the texts that must not be repeated.
+    `hints` answers a refusal by status; `secrets` are the texts that must not be repeated;
+    `costly` is what must not be done often: every signature is one.
     """
 
     what: str
@@ -39,6 +59,7 @@ class Purpose:
     namespace: str | None = None
     hints: Mapping[int, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    costly: bool = False
 
     def __str__(self) -> str:
         return f"{self.what}: {self.server}, {self.path}"
@@ -66,7 +87,9 @@ def from_status(
     text = f"{purpose}: {status}: {said}"
     if status in _RETRIED:
         hint = _outage_hint(status, said) or hint
-        return Retriable(text, hint=hint, retry_after=retry_after)
+        undone = status in _NEVER_DONE or any(each in said for each in _UNDONE)
+        unsure = purpose.costly and not undone
+        return Retriable(text, hint=hint, retry_after=retry_after, unsure=unsure)
     if status == 501:  # noqa: PLR2004  # Vault's own meaning of it
         return IssuerUnavailable(text, hint="initialize it: `vault operator init`")
     if status in _ELSEWHERE:

@@ -38,7 +38,11 @@ def from_exception(purpose: Purpose, error: Exception) -> CertrotdError:
             case int(status):
                 return from_status(purpose, status, type(error).__name__)
             case Retry():
-                return Retriable(f"{purpose}: {_cause(error)}", hint="is it up, and reachable?")
+                return Retriable(
+                    f"{purpose}: {_cause(error)}",
+                    hint="is it up, and reachable?",
+                    unsure=purpose.costly and not _unsent(error),
+                )
             case GiveUp(hint):
                 return IssuerUnavailable(f"{purpose}: {_cause(error)}", hint=hint)
             case Refuse(problem, hint):
@@ -129,6 +133,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         if isinstance(reason, BaseException):
             passed.insert(0, reason)
         error = next(iter(passed), None) or error.__cause__ or error.__context__
+
+
+def _unsent(error: BaseException) -> bool:
+    """Whether there was no connection at all, so that nothing can have been done."""
+    never = (wire.NewConnectionError, wire.ConnectTimeoutError)
+    return any(isinstance(each, never) for each in _chain(error))
 
 
 def _cause(error: BaseException) -> str:

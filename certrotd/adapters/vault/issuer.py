@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from certrotd.core.model import CertificateSpec, SigningRequest
 
 _LONGEST_CHAIN = 20
+_MOST_WARNINGS = 20
 _TWICE = 'field was provided but the role is set with "use_csr_'
 _LEASED = (
     "the role makes leases: Vault revokes this certificate when the token that asked for it ends; "
@@ -159,8 +160,9 @@ def _names(spec: CertificateSpec) -> dict[str, Any]:
 def _warnings(reply: Reply) -> tuple[str, ...]:
     """Return what Vault warns of, without what it always says of names that come twice."""
     found = reply.body.get("warnings")
-    texts = map(str, found) if isinstance(found, list) else ()
-    return tuple(reply.purpose.clean(each) for each in texts if _TWICE not in each)
+    texts = [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    said = [reply.purpose.clean(each) for each in texts if _TWICE not in each]
+    return tuple(said[:_MOST_WARNINGS])
 
 
 def _chain(purpose: Purpose, data: Mapping[str, Any]) -> tuple[bytes, ...]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE, LONGEST_PAUSE, JITTER = 0.25, 8.0, 0.5
 """Seconds: the pause before the second try, the bound of its doubling, and the random addition."""
+UNSURE_TRIES = 3
+"""So often something is tried that may have been done already: every signature counts."""
 
 _T = TypeVar("_T")
 
@@ -51,10 +53,12 @@ class Retrying:
 
         def pause(state: RetryCallState) -> float:
             named = _failure(state).retry_after
-            return backoff(state) if named is None else named
+            # Never less than its own pause: a server that names 0 seconds would be hammered.
+            return max(backoff(state), named or 0)
 
         def too_late(state: RetryCallState) -> bool:
-            return self._stop.is_set() or self._clock.monotonic() + state.upcoming_sleep >= ends
+            done = self._stop.is_set() or unsure >= UNSURE_TRIES
+            return done or self._clock.monotonic() + state.upcoming_sleep >= ends
 
         def before_pause(state: RetryCallState) -> None:
             self._log(
@@ -66,10 +70,17 @@ class Retrying:
                 error=str(_failure(state)),
             )
 
+        unsure = 0
+
         def guarded() -> _T:
+            nonlocal unsure
             if self._stop.is_set():
                 raise Interrupted(f"{what}: asked to stop")
-            return attempt()
+            try:
+                return attempt()
+            except Retriable as e:
+                unsure += e.unsure
+                raise
 
         began = self._clock.monotonic()
         retrying = tenacity.Retrying(

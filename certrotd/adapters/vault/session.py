@@ -32,6 +32,7 @@ REFUSAL_KEPT = 60.0
 FAREWELL = timedelta(seconds=3)
 """Time limit for giving the token back."""
 _FORBIDDEN = 403
+_LONGEST_LEASE = 10**9
 _COMMUNITY = re.compile(r"[01]\.\d+\.\d+")
 """Versions of servers too old to say whether they are Enterprise; OpenBao began with 2."""
 
@@ -78,8 +79,8 @@ class VaultSession:
             IssuerUnavailable: not within the deadline.
             IssuerRefused: the server said no.
         """
-        ends = self._ends()
-        return self._retrying.run(lambda: self._authorized(purpose, body, ends), ends, purpose.what)
+        ends, costly = self._ends(), replace(purpose, costly=True)
+        return self._retrying.run(lambda: self._authorized(costly, body, ends), ends, purpose.what)
 
     def health(self) -> Reply:
         """Ask `sys/health`, which needs no token; the answer of every state is returned.
@@ -210,7 +211,7 @@ class VaultSession:
         if not isinstance(text, str) or not text.isascii() or not isinstance(lease, int):
             raise errors.wrong_shape(reply.purpose, "there is no token in the answer")
         # A lease of 0 does not end.
-        stale_at = self._clock.monotonic() + FRESH * lease if lease else None
+        stale_at = self._clock.monotonic() + FRESH * min(lease, _LONGEST_LEASE) if lease else None
         return _Token(Secret(text.encode()), stale_at)
 
     def _unwrap(self, file: str, mount: str, ends: float) -> Secret:

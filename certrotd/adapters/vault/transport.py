@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from certrotd.adapters.vault.errors import Purpose
     from certrotd.adapters.vault.settings import VaultConnection
+    from certrotd.adapters.vault.sockets import Bounded
     from certrotd.core.errors import CertrotdError
     from certrotd.core.model import Secret
     from certrotd.ports import Clock
@@ -53,7 +54,8 @@ class Reply:
     def errors(self) -> str:
         """The server's explanation of a failure."""
         said = self.body.get("errors")
-        return "; ".join(map(str, said)) if isinstance(said, list) else ""
+        texts = said if isinstance(said, list) else ()
+        return "; ".join(each for each in texts if isinstance(each, str))
 
     def failure(self) -> CertrotdError:
         """Return the error that this answer means."""
@@ -86,7 +88,7 @@ class Transport:
     def __init__(self, connection: VaultConnection, clock: Clock) -> None:
         self._connection = connection
         self._clock = clock
-        self._idle: list[RawAdapter] = []
+        self._idle: list[tuple[RawAdapter, Bounded]] = []
 
     def post(
         self,
@@ -112,7 +114,7 @@ class Transport:
     def close(self) -> None:
         """Close all connections."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
     def _send(
         self,
@@ -134,14 +136,19 @@ class Transport:
             min(left, settings.connect_timeout.total_seconds()),
             min(left, settings.read_timeout.total_seconds()),
         )
+        if token:
+            # Gateways quote what they could not forward.
+            known = (*purpose.secrets, token.reveal().decode("ascii"))
+            purpose = replace(purpose, secrets=known)
         try:
-            with self._adapter(token, pair) as adapter:
+            with self._line(token, pair) as (adapter, bounded):
                 adapter.namespace = purpose.namespace
+                bounded.ends = min(ends, self._clock.monotonic() + sum(timeouts))
                 response = adapter.request(
                     method, f"/v1/{purpose.path}", timeout=timeouts, stream=True, **content
                 )
                 with contextlib.closing(response):
-                    body = self._body(response, purpose, ends)
+                    body = _body(response, purpose)
         except (hvac.exceptions.VaultError, urllib3.exceptions.HTTPError, OSError) as e:
             from certrotd.adapters.vault import foreign  # noqa: PLC0415  # see its docstring
 
@@ -154,38 +161,32 @@ class Transport:
             headers=response.headers,
         )
 
-    def _body(self, response: Response, purpose: Purpose, ends: float) -> bytes:
-        """Read an answer piece by piece, so that neither size nor slowness is without bound."""
-        body = b""
-        while piece := response.raw.read1(_CHUNK, decode_content=True):
-            body += piece
-            if len(body) > LONGEST_ANSWER:
-                raise errors.wrong_shape(purpose, f"the answer is longer than {LONGEST_ANSWER} B")
-            if self._clock.monotonic() > ends:
-                raise IssuerUnavailable(f"{purpose}: the answer came too slowly")
-        return body
-
     @contextlib.contextmanager
-    def _adapter(self, token: Secret | None, pair: tuple[str, str] | None) -> Iterator[RawAdapter]:
+    def _line(
+        self, token: Secret | None, pair: tuple[str, str] | None
+    ) -> Iterator[tuple[RawAdapter, Bounded]]:
         """Lend an adapter; one that knows a client certificate is thrown away afterwards."""
         try:
-            adapter = self._connect(pair) if pair else self._idle.pop()
+            line = self._connect(pair) if pair else self._idle.pop()
         except IndexError:
-            adapter = self._connect(None)
+            line = self._connect(None)
+        adapter, _ = line
         adapter.token = token.reveal().decode("ascii") if token else ""
         try:
-            yield adapter
+            yield line
         finally:
             adapter.token = ""
             if pair:
                 adapter.close()
             else:
-                self._idle.append(adapter)
+                self._idle.append(line)
 
-    def _connect(self, pair: tuple[str, str] | None) -> RawAdapter:
+    def _connect(self, pair: tuple[str, str] | None) -> tuple[RawAdapter, Bounded]:
         # Imported here because `plan` and `status` make sessions and never use them.
         import requests  # noqa: PLC0415
         from hvac.adapters import RawAdapter  # noqa: PLC0415
+
+        from certrotd.adapters.vault.sockets import Bounded  # noqa: PLC0415
 
         session = requests.Session()
         # Otherwise ~/.netrc, proxies and CA bundles of the environment would have a say.
@@ -194,13 +195,16 @@ class Transport:
         session.cert = pair
         # On the session: hvac lets it win over its own argument.
         session.verify = self._trust()
-        return RawAdapter(
+        bounded = Bounded(self._clock)
+        session.mount("https://", bounded)
+        adapter = RawAdapter(
             base_uri=self._connection.address,
             token="",
             session=session,
             allow_redirects=False,
             ignore_exceptions=True,
         )
+        return adapter, bounded
 
     def _trust(self) -> str | bool:
         file = self._connection.ca_file
@@ -219,6 +223,16 @@ class Transport:
         return file
 
 
+def _body(response: Response, purpose: Purpose) -> bytes:
+    """Read an answer piece by piece, so that its size is not without bound."""
+    body = b""
+    while piece := response.raw.read1(_CHUNK, decode_content=True):
+        body += piece
+        if len(body) > LONGEST_ANSWER:
+            raise errors.wrong_shape(purpose, f"the answer is longer than {LONGEST_ANSWER} B")
+    return body
+
+
 def _ends_anywhere(response: Response) -> bool:
     """Whether only the end of the connection ends the body; Vault always says how long it is."""
     return response.headers.keys().isdisjoint(("content-length", "transfer-encoding"))
@@ -231,10 +245,10 @@ def _parsed(purpose: Purpose, response: Response, body: bytes) -> Mapping[str, A
     except (ValueError, RecursionError):
         parsed = None
     kind = response.headers.get("Content-Type", "no content type")
-    if response.status_code == _OK and not parsed and _ends_anywhere(response):
+    cut = not parsed and (not body or kind.startswith("application/json"))
+    if response.status_code == _OK and cut and _ends_anywhere(response):
         # http.client takes a head that breaks off for a whole one, without a body.
-        if not body or kind.startswith("application/json"):
-            raise errors.Retriable(f"{purpose}: the answer broke off")
+        raise errors.Retriable(f"{purpose}: the answer broke off", unsure=purpose.costly)
     if isinstance(parsed, dict):
         return parsed
     if response.status_code == _OK:
