@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from certrotd.core.model import (
         CertificateName,
+        Entry,
         Evidence,
         IssuerName,
         Observation,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from certrotd.rotator.world import World
 
 
-def look(world: World, wish: Wish) -> Plan:
-    """Compare what is with what should be.
+def look(world: World, wish: Wish, entries: Iterable[Entry]) -> Plan:
+    """Compare what is with what should be; `entries` is the journal.
 
     An issuer whose pinned anchors cannot be read makes its own certificates untrusted and keeps
     back no others; issuing will say why.
@@ -61,7 +62,7 @@ def look(world: World, wish: Wish) -> Plan:
             observations[each.certificate] = planning.with_finding(
                 seen, Reason.NOT_SERVED, each.detail
             )
-    owed = planning.owed_work(world.journal.replay())
+    owed = planning.owed_work(entries)
     return planning.plan(world.components, observations, owed, wish, moment, evidence)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         CertificateName,
         Component,
         ComponentName,
+        Entry,
         GenerationId,
         IssuerName,
         Plan,
@@ -46,7 +47,7 @@ class Rotator:
         Raises:
             CertrotdError: something needed for the decision cannot be read.
         """
-        return look(self._world, wish)
+        return look(self._world, wish, self._world.journal.replay())
 
     def run(self, wish: Wish) -> RunReport:
         """Rotate what is due, in order, and stop at the first component that refuses.
@@ -60,10 +61,11 @@ class Rotator:
         with world.lock.hold("rotate"):
             started_at, started = world.clock.now(), world.clock.monotonic()
             run = _run_id(started_at.strftime("%Y%m%dT%H%M%SZ"))
-            plan = look(world, wish)
+            entries = tuple(world.journal.replay())
+            plan = look(world, wish, entries)
             if plan.steps and (held := world.hold.placed()):
                 raise OnHold(*held)
-            steps = self._steps(plan, run) if plan.steps else ()
+            steps = self._steps(plan, run, entries) if plan.steps else ()
             specs = (spec for each in world.components for spec in each.certificates)
             retire(world, specs)
             report = RunReport(
@@ -92,8 +94,10 @@ class Rotator:
         with world.lock.hold("rollback"):
             started_at, started = world.clock.now(), world.clock.monotonic()
             run = _run_id(started_at.strftime("%Y%m%dT%H%M%SZ"))
-            seen = {each.spec.name: each for each in look(world, planning.Wish()).observations}
-            failed = planning.disproved(world.journal.replay())
+            entries = tuple(world.journal.replay())
+            found = look(world, planning.Wish(), entries).observations
+            seen = {each.spec.name: each for each in found}
+            failed = planning.disproved(entries)
             back = tuple(
                 (spec, kept)
                 for spec in component.certificates
@@ -118,7 +122,7 @@ class Rotator:
                 result=Result.ROLLED_BACK,
             )
 
-    def _steps(self, plan: Plan, run: RunId) -> tuple[StepReport, ...]:
+    def _steps(self, plan: Plan, run: RunId, entries: tuple[Entry, ...]) -> tuple[StepReport, ...]:
         world = self._world
         world.log(
             Event.RUN_STARTED,
@@ -126,7 +130,7 @@ class Rotator:
             components=[step.component.name for step in plan.steps],
             certificates=len(plan.replacements),
         )
-        ready, unready = self._make_ready(plan, run)
+        ready, unready = self._make_ready(plan, run, entries)
         observations = {each.spec.name: each for each in plan.observations}
         stepper = Stepper(world, run, observations, self._issuing.published)
         reports: list[StepReport] = []
@@ -157,7 +161,7 @@ class Rotator:
         return tuple(reports)
 
     def _make_ready(
-        self, plan: Plan, run: RunId
+        self, plan: Plan, run: RunId, entries: tuple[Entry, ...]
     ) -> tuple[dict[ComponentName, tuple[Verified, ...]], dict[ComponentName, CertrotdError]]:
         """Issue all that is due; what fails here keeps its own component back and no other."""
         unready: dict[ComponentName, CertrotdError] = {}
@@ -174,7 +178,7 @@ class Rotator:
                 unready[step.component.name] = e
         steps = [step for step in plan.steps if step.component.name not in unready]
         wanted = [each.spec for step in steps for each in step.replacements]
-        answers = self._issuing.issue(wanted, run)
+        answers = self._issuing.issue(wanted, run, entries)
         ready: dict[ComponentName, tuple[Verified, ...]] = {}
         for step in steps:
             pairs, error = _sorted_out(step, answers)

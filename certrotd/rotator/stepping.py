@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 PRE_GATE = 5.0
 """How long, in seconds, a component may take to show that it is healthy before it is touched."""
 
+LEFT_STOPPED = "it is down and stays so; it will start with what is published"
+
 
 @dataclass(slots=True)
 class _Progress:
@@ -107,12 +109,17 @@ class Stepper:
     ) -> tuple[Evidence, ...]:
         """Publish kept copies as new generations, activate and prove them.
 
+        A component that is deliberately down stays so.
+
         Raises:
             CertrotdError: whatever went wrong; what was published by then stays owed.
         """
         progress = _Progress()
         self._republish(component, back, progress)
-        self._activate_and_prove(component, tuple(progress.published), progress)
+        if self._world.keepers[component.name].service.state() is ServiceState.STOPPED:
+            self._tell_left_stopped(component)
+        else:
+            self._activate_and_prove(component, tuple(progress.published), progress)
         self._put_back_done(component, progress)
         return progress.evidence
 
@@ -125,13 +132,16 @@ class Stepper:
         progress.begun = True
         self._publish(step, verified, progress)
         if down:
-            detail = "it is down and stays so; it will start with what is published"
-            self._world.log(Event.COMPONENT_LEFT_STOPPED, component=component.name, detail=detail)
-            self._journal(component, EntryKind.DONE, detail)
+            self._tell_left_stopped(component)
+            self._journal(component, EntryKind.DONE, LEFT_STOPPED)
             return Result.STOPPED
         self._activate_and_prove(component, (*_carried(step), *progress.published), progress)
         self._journal(component, EntryKind.DONE)
         return Result.DONE
+
+    def _tell_left_stopped(self, component: Component) -> None:
+        name = component.name
+        self._world.log(Event.COMPONENT_LEFT_STOPPED, component=name, detail=LEFT_STOPPED)
 
     def _is_down(self, step: Step, verified: tuple[Verified, ...]) -> bool:
         """Whether the component is deliberately down, or was never up for want of its files."""
