@@ -10,8 +10,9 @@ import pytest
 
 from certrotd.adapters.store import GenerationStore
 from certrotd.core.errors import PublishRefused
-from certrotd.core.model import EntryKind
+from certrotd.core.model import ComponentName, EntryKind, ServiceState
 from certrotd.core.planning import Wish
+from certrotd.ports import Event
 from tests.factories import make_spec
 from tests.fakes.journal import FakeJournal
 from tests.unit.stage import Stage
@@ -64,6 +65,17 @@ def test_a_component_that_had_its_files_before_must_prove_itself_after_a_kill() 
 
 def kill() -> None:
     raise Killed
+
+
+def test_a_rollback_does_not_start_what_is_deliberately_down() -> None:
+    stage = Stage("etcd").started().next_day()
+    stage.run()
+    stage["etcd"].is_now = ServiceState.STOPPED
+    before = stage["etcd"].activations
+    report = stage.rotator.rollback(ComponentName("etcd"))
+    assert stage.results(report) == {"etcd": "rolled_back"}
+    assert stage["etcd"].activations == before
+    assert Event.COMPONENT_LEFT_STOPPED in stage.log.events
 
 
 def test_a_parent_that_cannot_be_looked_at_is_told_before_anybody_signs(

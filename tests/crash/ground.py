@@ -1,0 +1,331 @@
+"""A node for random runs: the real store, journal, lock and hold; components made of memory.
+
+Everything that may go wrong has a switch here, and `check` says what must hold after every step.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certrotd.adapters.flock import FileLock
+from certrotd.adapters.hold import FileHold
+from certrotd.adapters.journal import FileJournal
+from certrotd.adapters.store import GenerationStore
+from certrotd.core.errors import ActivationFailed, CertrotdError, IssuerRefused
+from certrotd.core.model import (
+    ActivationKind,
+    Answer,
+    Component,
+    ComponentName,
+    IssuerName,
+    Result,
+    Schedule,
+    ServiceState,
+    SigningRequest,
+)
+from certrotd.core.planning import Wish
+from certrotd.rotator import Bounds, Keeper, Rotator, World
+from tests.crash import oracle
+from tests.crash.faults import CHANGING, Fault, injected
+from tests.factories import Lab, make_component, make_spec
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.log import RecordingLog
+from tests.unit.stage import Process, Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from certrotd.core.model import CertificateSpec, RunReport
+
+KINDS = {
+    "etcd": ActivationKind.RELOAD,
+    "apiserver": ActivationKind.EXEC,
+    "scheduler": ActivationKind.RESTART,
+}
+BUDGET = 3
+DAY = timedelta(days=1)
+GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+class Killed(BaseException):
+    """kill -9: nothing after this point happens."""
+
+
+@dataclass(slots=True)
+class Death(Fault):
+    """From call number `at` on the process is dead: nothing that it still tries has an effect."""
+
+    def strike(self, name: str) -> None:
+        self.calls.append(name)
+        if len(self.calls) >= self.at:
+            raise Killed
+
+
+class Running(Process):
+    """A component that goes on with what it has, or does not come back, if a pair is no good."""
+
+    def load(self) -> None:
+        restarted = self.component.activation is ActivationKind.RESTART
+        before = dict(self.serving)
+        if restarted:
+            self.serving.clear()
+        try:
+            super().load()
+        except (ValueError, IndexError):
+            if not restarted:
+                self.serving = before
+
+    def activate(self) -> None:
+        assert self.is_now is not ServiceState.STOPPED, "what is down was told to come up"
+        super().activate()
+        if self.component.activation is not ActivationKind.RESTART:
+            return
+        self.is_up = True
+        if not self.serving:
+            raise ActivationFailed("it does not start", component=self.component.name)
+
+
+class Ledger(Signer):
+    """The lab's CA; keeps the time of every signature and says if there were too many."""
+
+    def __init__(self, lab: Lab, clock: FakeClock) -> None:
+        super().__init__(lab, clock)
+        self._now = clock.now
+        self.times: dict[str, list[datetime]] = {}
+        self.too_many: list[str] = []
+
+    def sign(self, request: SigningRequest) -> Answer:
+        name, now = request.spec.name, self._now()
+        recent = [each for each in self.times.get(name, ()) if now - each < DAY]
+        if len(recent) >= BUDGET:
+            self.too_many.append(f"{name} at {now} after {recent}")
+        answer = super().sign(request)
+        self.times.setdefault(name, []).append(now)
+        return answer
+
+
+@dataclass(slots=True)
+class Ground:
+    """The node below `root`."""
+
+    root: Path
+    clock: FakeClock = field(default_factory=lambda: FakeClock(START + timedelta(days=30)))
+    log: RecordingLog = field(default_factory=RecordingLog)
+    touched: set[str] = field(default_factory=set)
+    latest: datetime = START
+    lab: Lab = field(init=False)
+    issuer: Ledger = field(init=False)
+    components: tuple[Component, ...] = ()
+    processes: dict[ComponentName, Running] = field(default_factory=dict)
+    rotator: Rotator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lab = Lab(START)
+        self.issuer = Ledger(self.lab, self.clock)
+        before: tuple[ComponentName, ...] = ()
+        for name, kind in KINDS.items():
+            home = self.root / name
+            home.mkdir(parents=True)
+            home.chmod(0o755)
+            made = make_component(make_spec(home, name), activation=kind, after=before)
+            self.components = (*self.components, made)
+            before = (made.name,)
+        self.processes = {c.name: Running(c, self.store) for c in self.components}  # type: ignore[arg-type]
+        self.restart()
+
+    @property
+    def store(self) -> GenerationStore:
+        return GenerationStore(str(self.root / "state" / "history"), keep=2)
+
+    @property
+    def journal(self) -> FileJournal:
+        return FileJournal(str(self.root / "state" / "journal"))
+
+    @property
+    def hold(self) -> FileHold:
+        return FileHold(str(self.root / "state" / "hold"))
+
+    @property
+    def lock(self) -> FileLock:
+        return FileLock(str(self.root / "state" / "lock"), clock=self.clock)
+
+    @property
+    def specs(self) -> tuple[CertificateSpec, ...]:
+        return tuple(each.certificates[0] for each in self.components)
+
+    def restart(self) -> None:
+        """Go on as a new process."""
+        self.rotator = Rotator(
+            World(
+                components=self.components,
+                schedule=Schedule(daily_at=time(3), splay=timedelta(0)),
+                bounds=Bounds(
+                    offset=timedelta(0),
+                    workers=1,
+                    issuances=BUDGET,
+                    skew=timedelta(seconds=30),
+                    grace=timedelta(seconds=2),
+                ),
+                clock=self.clock,
+                issuers={IssuerName("lab"): self.issuer},
+                store=self.store,
+                keepers={
+                    name: Keeper(service=each, proofs=(each,), gates=(each.gate,))
+                    for name, each in self.processes.items()
+                },
+                journal=self.journal,
+                lock=self.lock,
+                hold=self.hold,
+                log=self.log,
+                stopping=lambda: False,
+            )
+        )
+
+    def tick(self, name: str = "", *, force: bool = False) -> RunReport | CertrotdError:
+        """Run once; a CertrotdError is an answer, anything else a defect."""
+        names = frozenset({ComponentName(name)} if name else ())
+        return self.attempt(lambda: self.rotator.run(Wish(components=names, force=force)))
+
+    def attempt(self, work: Callable[[], RunReport]) -> RunReport | CertrotdError:
+        """Do it, and see whether what it says is what is there."""
+        held, before = self.hold.placed(), self.generations()
+        try:
+            report = work()
+        except CertrotdError as e:
+            return e
+        finally:
+            self.latest = max(self.latest, self.clock.now())
+        for step in report.steps:
+            if step.result is Result.DONE:
+                assert self.serves(step.component), f"{step.component} is said to be done"
+        if held and not any(step.result is Result.ROLLED_BACK for step in report.steps):
+            assert self.generations() == before, "published while on hold"
+        return report
+
+    def serves(self, name: ComponentName) -> bool:
+        """Whether a component uses what lies on disk."""
+        spec = next(each for each in self.specs if each.component == name)
+        leaf = oracle.held(spec).leaf
+        return self.processes[name].serving.get(spec.name, ("", ""))[1] == oracle.serial_of(leaf)
+
+    def generations(self) -> dict[str, str]:
+        """Return what the live links say."""
+        found: dict[str, str] = {}
+        for spec in self.specs:
+            with suppress(OSError):
+                home = Path(spec.outputs[0].path).parent
+                found[spec.name] = os.readlink(home / ".certrotd" / "live" / spec.name)  # noqa: PTH115
+        return found
+
+    @contextmanager
+    def dying(self, at: int) -> Iterator[None]:
+        """Kill whatever runs within before its call number `at`; go on as a new process."""
+        before = _descriptors()
+        try:
+            with injected(Death(at, lambda _: None), CHANGING):
+                yield
+        except Killed:
+            for fd in _descriptors() - before:
+                with suppress(OSError):
+                    os.close(fd)
+            self.restart()
+
+    def change(self, name: str) -> None:
+        """Configure another subject for a component's certificate."""
+        self.components = tuple(
+            replace(c, certificates=(_renamed(c.certificates[0]),)) if c.name == name else c
+            for c in self.components
+        )
+        for each in self.components:
+            self.processes[each.name].component = each
+        self.restart()
+
+    def forget_state(self) -> None:
+        """Let a person delete the state directory, and with it what budget there was."""
+        shutil.rmtree(self.root / "state", ignore_errors=True)
+        self.issuer.times.clear()
+        self.restart()
+
+    def check(self) -> None:
+        """Assert what must hold at all times."""
+        assert self.issuer.too_many == []
+        found: list[str] = []
+        for spec in self.specs:
+            there = any(Path(each.path).exists() for each in spec.outputs)
+            faults = oracle.held(spec).faults if there else ()
+            if not faults:
+                self.touched.discard(spec.name)
+            elif spec.name not in self.touched:
+                found += faults
+        found += oracle.exposed(self.root, self.specs)
+        journal = self.journal
+        journal.replay()
+        assert not journal.damaged, "the journal is damaged"
+        assert not found, found
+
+    def mend(self) -> None:
+        """End everything that is wrong outside of certrotd."""
+        self.issuer.away, self.issuer.ahead = None, timedelta(0)
+        self.issuer.failures.clear()
+        self.issuer.tamper = lambda answer: answer
+        for process in self.processes.values():
+            process.refuses = lambda _serial: False
+            process.gate.is_open = True
+            if process.is_now is ServiceState.STOPPED or not process.is_up or not process.serving:
+                process.load()
+            process.is_now, process.is_up = ServiceState.UNKNOWN, True
+        self.hold.lift()
+
+    def settle(self) -> None:
+        """Assert that a node without outer trouble comes to rest by itself."""
+        self.mend()
+        self._run_until_idle()
+        self.check()
+        self.clock.set(max(self.latest, self.clock.now()) + timedelta(hours=25))
+        self.mend()
+        self._run_until_idle()
+        self.clock.advance(timedelta(minutes=1))
+        assert not isinstance(report := self.tick(), CertrotdError), report
+        self.check()
+        plan = self.rotator.plan(Wish())
+        assert plan.steps == (), plan.steps
+        assert not self.touched
+        assert oracle.litter(self.root) == []
+        for spec in self.specs:
+            assert self.serves(spec.component), f"{spec.component} does not use what is on disk"
+            gens = self.root / spec.component / ".certrotd" / "gen" / spec.name
+            assert len(list(gens.iterdir())) == 1, f"{spec.name}: old generations stay"
+
+    def _run_until_idle(self) -> None:
+        for _ in range(3):
+            report = self.tick()
+            assert not isinstance(report, CertrotdError), report
+            for step in report.steps:
+                excused = "24 hours" in step.error or "skipped" in step.result
+                assert not step.error or excused, f"{step.component} {step.result}: {step.error}"
+                if step.result is Result.STOPPED:
+                    self.processes[step.component].load()
+            self.clock.advance(timedelta(minutes=1))
+
+
+def refusal(_: object = None) -> CertrotdError:
+    """The issuer says no."""
+    return IssuerRefused("permission denied", status=403)
+
+
+def _renamed(spec: CertificateSpec) -> CertificateSpec:
+    number = spec.common_name.removesuffix(".example").rpartition("-")[2]
+    count = int(number) + 1 if number.isdecimal() else 1
+    return replace(spec, common_name=f"{spec.name}-{count}.example")
+
+
+def _descriptors() -> set[int]:
+    """Return what is open; the listing's own descriptor is closed by then."""
+    found = map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208  # quick
+    return {fd for fd in found if os.path.lexists(f"/proc/self/fd/{fd}")}

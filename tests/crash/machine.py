@@ -1,0 +1,226 @@
+"""Random lives of a node: everything that may happen, in any order, as a hypothesis machine."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from certrotd.core.errors import CertrotdError, IssuerUnavailable, LockHeld
+from certrotd.core.model import Answer, ComponentName, ServiceState
+from certrotd.core.planning import Wish
+from tests.crash.faults import FAILING, Fault, injected
+from tests.crash.ground import GARBAGE, KINDS, Ground, refusal
+from tests.crash.sweeps import Lasting, void
+from tests.factories import Lab
+from tests.fakes.clock import START
+
+if TYPE_CHECKING:
+    from certrotd.core.model import CertificateSpec
+
+NAMES = st.sampled_from(sorted(KINDS))
+CODES = st.sampled_from(
+    (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EMFILE, errno.ENOMEM)
+)
+CALLS = st.integers(1, 400)
+MEMORY = Path("/dev/shm")
+_foreign = Lab(START, common_name="another root")
+
+
+class Life(RuleBasedStateMachine):
+    """A node from its first day on; `steps` counts over all lives."""
+
+    steps = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        parent = MEMORY if MEMORY.is_dir() else None
+        self._directory = tempfile.mkdtemp(dir=parent, prefix="certrotd-")
+        self.ground = Ground(Path(self._directory) / "node")
+
+    @rule()
+    def tick(self) -> None:
+        self.ground.tick()
+
+    @rule(name=NAMES)
+    def force(self, name: str) -> None:
+        self.ground.tick(name, force=True)
+
+    @rule(name=NAMES)
+    def roll_back(self, name: str) -> None:
+        self.ground.attempt(lambda: self.ground.rotator.rollback(ComponentName(name)))
+
+    @rule(at=CALLS, force=st.booleans())
+    def killed(self, at: int, force: bool) -> None:  # noqa: FBT001  # a drawn value
+        with self.ground.dying(at):
+            self.ground.tick(force=force)
+
+    @rule(at=CALLS, name=NAMES)
+    def killed_in_a_rollback(self, at: int, name: str) -> None:
+        with self.ground.dying(at):
+            self.ground.attempt(lambda: self.ground.rotator.rollback(ComponentName(name)))
+
+    @rule(at=CALLS, code=CODES, lasts=st.booleans(), force=st.booleans())
+    def disk_fails(self, at: int, code: int, lasts: bool, force: bool) -> None:  # noqa: FBT001
+        def act(_name: str) -> None:
+            raise OSError(code, os.strerror(code))
+
+        # What it says then is for the sweeps; here only what it leaves behind counts.
+        fault = Lasting(at, void, code=code) if lasts else Fault(at, act)
+        with injected(fault, tuple(FAILING)), suppress(CertrotdError):
+            self.ground.rotator.run(Wish(force=force))
+
+    @rule()
+    def new_process(self) -> None:
+        self.ground.restart()
+
+    @rule()
+    def person_holds(self) -> None:
+        self.ground.hold.place("maintenance", self.ground.clock.now())
+
+    @rule()
+    def person_resumes(self) -> None:
+        self.ground.hold.lift()
+
+    @rule(force=st.booleans())
+    def another_has_the_lock(self, force: bool) -> None:  # noqa: FBT001
+        before = self.ground.generations()
+        with self.ground.lock.hold("rotate"):
+            answer = self.ground.tick(force=force)
+        assert isinstance(answer, LockHeld)
+        assert self.ground.generations() == before
+
+    @rule(hours=st.integers(0, 30))
+    def time_passes(self, hours: int) -> None:
+        self.ground.clock.advance(timedelta(hours=hours, minutes=5))
+
+    @rule(days=st.sampled_from((-1, 1)))
+    def clock_is_set(self, days: int) -> None:
+        clock = self.ground.clock
+        self.ground.latest = max(self.ground.latest, clock.now())
+        clock.set(max(clock.now() + timedelta(days=days), START + timedelta(days=2)))
+
+    @rule()
+    def issuer_away(self) -> None:
+        self.ground.issuer.away = IssuerUnavailable("connection refused")
+
+    @rule(name=NAMES)
+    def issuer_refuses(self, name: str) -> None:
+        self.ground.issuer.failures[name] = refusal()
+
+    @rule(minutes=st.sampled_from((0, 5)))
+    def issuer_clock(self, minutes: int) -> None:
+        self.ground.issuer.ahead = timedelta(minutes=minutes)
+
+    @rule(kind=st.sampled_from(("foreign", "none", "swapped", "authority", "text")))
+    def issuer_answers_wrongly(self, kind: str) -> None:
+        ground = self.ground
+
+        def tamper(answer: Answer) -> Answer:
+            other: CertificateSpec = ground.specs[0]
+            match kind:
+                case "foreign":
+                    return Answer(chain=_foreign.issued(other, ground.clock.now()).chain)
+                case "none":
+                    return Answer(chain=())
+                case "swapped":
+                    return Answer(chain=ground.lab.issued(other, ground.clock.now()).chain)
+                case "authority":
+                    return Answer(chain=ground.lab.anchors)
+                case _:
+                    return Answer(chain=(GARBAGE, *answer.chain[1:]))
+
+        ground.issuer.tamper = tamper
+
+    @rule()
+    def issuer_well(self) -> None:
+        issuer = self.ground.issuer
+        issuer.away, issuer.ahead = None, timedelta(0)
+        issuer.failures.clear()
+        issuer.tamper = lambda answer: answer
+
+    @rule(name=NAMES)
+    def component_refuses(self, name: str) -> None:
+        process = self.ground.processes[ComponentName(name)]
+        known = {serial for _, serial in process.serving.values()}
+        process.refuses = lambda serial: serial not in known
+
+    @rule(name=NAMES)
+    def component_relents(self, name: str) -> None:
+        process = self.ground.processes[ComponentName(name)]
+        process.refuses = lambda _serial: False
+        process.gate.is_open = True
+
+    @rule(name=NAMES)
+    def component_dies(self, name: str) -> None:
+        self.ground.processes[ComponentName(name)].is_up = False
+
+    @rule(name=NAMES)
+    def component_ill(self, name: str) -> None:
+        self.ground.processes[ComponentName(name)].gate.is_open = False
+
+    @rule(name=NAMES)
+    def component_stopped(self, name: str) -> None:
+        process = self.ground.processes[ComponentName(name)]
+        process.is_now, process.is_up = ServiceState.STOPPED, False
+
+    @rule(name=NAMES)
+    def component_started(self, name: str) -> None:
+        process = self.ground.processes[ComponentName(name)]
+        process.is_now, process.is_up = ServiceState.UNKNOWN, True
+        process.load()
+
+    @rule(name=NAMES, which=st.integers(0, 2), how=st.sampled_from(("delete", "plain", "garbage")))
+    def person_edits(self, name: str, which: int, how: str) -> None:
+        spec = next(each for each in self.ground.specs if each.component == name)
+        output = spec.outputs[which]
+        path = Path(output.path)
+        if not path.exists():
+            return
+        self.ground.touched.add(spec.name)
+        content = path.read_bytes()
+        if how == "garbage":
+            path.write_bytes(GARBAGE)
+            return
+        path.unlink()
+        if how == "plain":
+            path.touch(0o600)
+            path.write_bytes(content)
+            path.chmod(output.mode)
+
+    @rule(name=NAMES)
+    def person_deletes_the_store(self, name: str) -> None:
+        spec = next(each for each in self.ground.specs if each.component == name)
+        self.ground.touched.add(spec.name)
+        shutil.rmtree(self.ground.root / name / ".certrotd", ignore_errors=True)
+
+    @rule()
+    def person_deletes_the_state(self) -> None:
+        self.ground.forget_state()
+
+    @rule(name=NAMES)
+    def person_configures(self, name: str) -> None:
+        self.ground.change(name)
+
+    @rule()
+    def comes_to_rest(self) -> None:
+        self.ground.settle()
+
+    @invariant()
+    def all_is_well(self) -> None:
+        Life.steps += 1
+        self.ground.check()
+
+    def teardown(self) -> None:
+        try:
+            self.ground.settle()
+        finally:
+            shutil.rmtree(self._directory, ignore_errors=True)
