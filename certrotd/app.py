@@ -8,6 +8,7 @@ is imported where it is needed: `status` must be quick.
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ _T = TypeVar("_T")
 
 LOCK_WAIT = 5.0
 """How long, in seconds, a command waits for another certrotd to finish."""
+COLLECTED = (700, 10, 10)
+"""How often the daemon looks for garbage: Python's own default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,8 @@ def serve(path: Path, log: Log) -> None:
         app = assemble(load(path), pulse, stop)
         return Charge(rotator=app.rotator, slot=app.slot().time(), close=app.close)
 
+    # Commands end before garbage matters, see __main__; a daemon does not.
+    gc.set_threshold(*COLLECTED)
     notifier = Notifier.from_environment()
     Daemon(charge, clock=clock, log=pulse, notifier=notifier, stop=stop).run()
 
