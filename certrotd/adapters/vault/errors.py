@@ -5,6 +5,7 @@ Statuses decide, not classes: hvac has one class for several statuses.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from certrotd.core.errors import CertrotdError
 
 _LONGEST_TEXT = 600
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END[A-Z -]*|\Z)", re.DOTALL
+)
 _RETRIED = frozenset({412, 429}) | (frozenset(range(500, 600)) - {501})
 _NEVER_DONE = frozenset({412, 429, 503})
 _REDIRECTS = range(300, 400)
@@ -68,6 +72,7 @@ class Purpose:
         """Return a text of the server's, short, on one line, without our secrets."""
         for secret in self.secrets:
             text = text.replace(secret, "<secret>")
+        text = _PRIVATE_KEY.sub("<private key>", text)
         printable = "".join(each if each.isprintable() else " " for each in text)
         line = " ".join(printable.split())
         return line if len(line) <= _LONGEST_TEXT else f"{line[:_LONGEST_TEXT]}…"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import ssl
 from dataclasses import dataclass
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING
 
 import hvac.exceptions as vault
 import requests.exceptions as http
 import urllib3.exceptions as wire
 
-from certrotd.adapters.vault.errors import Retriable, from_status
+from certrotd.adapters.vault.errors import Retriable, from_status, wrong_shape
 from certrotd.core.errors import IssuerRefused, IssuerUnavailable
 
 if TYPE_CHECKING:
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
     from certrotd.adapters.vault.errors import Purpose
     from certrotd.core.errors import CertrotdError
 
+_CUT = (RemoteDisconnected, IncompleteRead)
 _BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 def from_exception(purpose: Purpose, error: Exception) -> CertrotdError:
     """Translate what hvac, requests, urllib3, ssl or the system raised."""
-    if (tls := _tls_problem(purpose, error)) is not None:
-        return tls
+    if known := _tls_problem(purpose, error) or _http_problem(purpose, error):
+        return known
     for kind in type(error).__mro__:
         match exceptions().get(kind):
             case None:
@@ -147,6 +149,14 @@ def _cause(error: BaseException) -> str:
         if isinstance(each, OSError) and each.strerror and not isinstance(each, ssl.SSLError):
             return each.strerror
     return type(error).__name__
+
+
+def _http_problem(purpose: Purpose, error: Exception) -> CertrotdError | None:
+    """Tell an answer that breaks HTTP from one that was broken off."""
+    for each in _chain(error):
+        if isinstance(each, HTTPException) and not isinstance(each, _CUT):
+            return wrong_shape(purpose, "the answer is no HTTP, or its headers are too long")
+    return None
 
 
 def _tls_problem(purpose: Purpose, error: Exception) -> CertrotdError | None:

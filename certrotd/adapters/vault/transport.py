@@ -63,7 +63,7 @@ class Reply:
         return errors.from_status(
             self.purpose,
             self.status,
-            self.errors or self.headers.get("Location", ""),
+            self.headers.get("Location") or self.errors,
             # RFC 9110 allows a date too; Vault sends seconds.
             retry_after=float(after) if after.isascii() and after.isdigit() else None,
         )
@@ -183,12 +183,11 @@ class Transport:
 
     def _connect(self, pair: tuple[str, str] | None) -> tuple[RawAdapter, Bounded]:
         # Imported here because `plan` and `status` make sessions and never use them.
-        import requests  # noqa: PLC0415
         from hvac.adapters import RawAdapter  # noqa: PLC0415
 
-        from certrotd.adapters.vault.sockets import Bounded  # noqa: PLC0415
+        from certrotd.adapters.vault.sockets import Bounded, Unmoved  # noqa: PLC0415
 
-        session = requests.Session()
+        session = Unmoved()
         # Otherwise ~/.netrc, proxies and CA bundles of the environment would have a say.
         session.trust_env = False
         session.headers["Accept-Encoding"] = "identity"
