@@ -23,6 +23,7 @@ from certrotd.core.model import (
     Answer,
     Component,
     ComponentName,
+    EntryKind,
     IssuerName,
     Result,
     Schedule,
@@ -92,20 +93,26 @@ class Running(Process):
 
 
 class Ledger(Signer):
-    """The lab's CA; keeps the time of every signature and says if there were too many."""
+    """The lab's CA; keeps the time of every signature and what was wrong with asking for it.
+
+    `bend` changes what is signed: the answer is sound, but to another question.
+    """
 
     def __init__(self, lab: Lab, clock: FakeClock) -> None:
         super().__init__(lab, clock)
         self._now = clock.now
         self.times: dict[str, list[datetime]] = {}
-        self.too_many: list[str] = []
+        self.wrong: list[str] = []
+        self.bend: Callable[[CertificateSpec], CertificateSpec] = lambda spec: spec
 
     def sign(self, request: SigningRequest) -> Answer:
         name, now = request.spec.name, self._now()
         recent = [each for each in self.times.get(name, ()) if now - each < DAY]
         if len(recent) >= BUDGET:
-            self.too_many.append(f"{name} at {now} after {recent}")
-        answer = super().sign(request)
+            self.wrong.append(f"{name} asked for at {now} after {recent}")
+        if self.ahead > timedelta(seconds=30) or self.away:
+            self.wrong.append(f"{name} asked for although the issuer's clock is another or unknown")
+        answer = super().sign(replace(request, spec=self.bend(request.spec)))
         self.times.setdefault(name, []).append(now)
         return answer
 
@@ -201,12 +208,27 @@ class Ground:
             return e
         finally:
             self.latest = max(self.latest, self.clock.now())
-        for step in report.steps:
-            if step.result is Result.DONE:
-                assert self.serves(step.component), f"{step.component} is said to be done"
+        self._judge(report)
         if held and not any(step.result is Result.ROLLED_BACK for step in report.steps):
             assert self.generations() == before, "published while on hold"
         return report
+
+    def _judge(self, report: RunReport) -> None:
+        """Compare what a run says with what is there."""
+        rolled_back = False
+        closed = {each.component: each.kind for each in self.journal.replay()}
+        for step in report.steps:
+            name, process = step.component, self.processes[step.component]
+            assert not (rolled_back and step.result is Result.DONE), f"{name} after a failure"
+            assert "kept any more" not in step.error, step.error
+            if step.result is Result.DONE:
+                assert process.gate.is_open, f"{name} is ill and said to be done"
+            down = process.is_now is ServiceState.STOPPED or step.result is Result.STOPPED
+            if closed.get(name) in (EntryKind.DONE, EntryKind.ROLLED_BACK) and not down:
+                assert self.serves(name), f"{name} is said to be done: {step}"
+            if step.result is Result.ROLLED_BACK:
+                assert self.hold.placed(), f"{name} was rolled back and nobody need look"
+                rolled_back = True
 
     def serves(self, name: ComponentName) -> bool:
         """Whether a component uses what lies on disk."""
@@ -254,13 +276,14 @@ class Ground:
 
     def check(self) -> None:
         """Assert what must hold at all times."""
-        assert self.issuer.too_many == []
+        assert self.issuer.wrong == []
         found: list[str] = []
         for spec in self.specs:
             there = any(Path(each.path).exists() for each in spec.outputs)
             faults = oracle.held(spec).faults if there else ()
-            if not faults:
+            if there and not faults:
                 self.touched.discard(spec.name)
+                found += oracle.foreign(spec)
             elif spec.name not in self.touched:
                 found += faults
         found += oracle.exposed(self.root, self.specs)
@@ -274,6 +297,7 @@ class Ground:
         self.issuer.away, self.issuer.ahead = None, timedelta(0)
         self.issuer.failures.clear()
         self.issuer.tamper = lambda answer: answer
+        self.issuer.bend = lambda spec: spec
         for process in self.processes.values():
             process.refuses = lambda _serial: False
             process.gate.is_open = True

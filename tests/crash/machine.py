@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -20,7 +21,7 @@ from certrotd.core.planning import Wish
 from tests.crash.faults import FAILING, Fault, injected
 from tests.crash.ground import GARBAGE, KINDS, Ground, refusal
 from tests.crash.sweeps import Lasting, void
-from tests.factories import Lab
+from tests.factories import CLIENT, Lab
 from tests.fakes.clock import START
 
 if TYPE_CHECKING:
@@ -140,9 +141,24 @@ class Life(RuleBasedStateMachine):
 
         ground.issuer.tamper = tamper
 
+    @rule(
+        changes=st.sampled_from(
+            (
+                {"common_name": "other"},
+                {"dns_names": ("localhost", "other")},
+                {"ttl": timedelta(days=70)},
+                {"ttl": timedelta(hours=1)},
+                {"usages": CLIENT},
+            )
+        )
+    )
+    def issuer_answers_another_question(self, changes: dict[str, Any]) -> None:
+        self.ground.issuer.bend = lambda spec: replace(spec, **changes)
+
     @rule()
     def issuer_well(self) -> None:
         issuer = self.ground.issuer
+        issuer.bend = lambda spec: spec
         issuer.away, issuer.ahead = None, timedelta(0)
         issuer.failures.clear()
         issuer.tamper = lambda answer: answer

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,29 @@ def held(spec: CertificateSpec) -> Held:
 def serial_of(leaf: bytes | None) -> str:
     """Return a leaf's serial as certrotd writes it."""
     return f"{x509.load_der_x509_certificate(leaf).serial_number:x}" if leaf else ""
+
+
+@functools.cache
+def _facts(leaf: bytes) -> tuple[str, tuple[str, ...], timedelta]:
+    found = x509.load_der_x509_certificate(leaf)
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    subject = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    life = found.not_valid_after_utc - found.not_valid_before_utc
+    return str(subject[0].value), tuple(names.get_values_for_type(x509.DNSName)), life
+
+
+def foreign(spec: CertificateSpec) -> list[str]:
+    """Say what in a published leaf nobody ever asked for; of the name only the stem is fixed."""
+    leaf = held(spec).leaf
+    if leaf is None:
+        return []
+    name, dns, life = _facts(leaf)
+    found = [] if name.startswith(spec.name) else [f"{spec.name}: its name is {name}"]
+    if dns != spec.dns_names:
+        found.append(f"{spec.name}: it is for {dns}")
+    if life > spec.ttl + timedelta(minutes=2):
+        found.append(f"{spec.name}: it lives for {life}")
+    return found
 
 
 def _wrong(output: Output, status: os.stat_result) -> Iterator[str]:

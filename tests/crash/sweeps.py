@@ -168,12 +168,17 @@ def _each(node: Whole, story: Story, points: list[Any]) -> Iterator[Any]:
 def measure(node: Whole, story: Story, names: tuple[str, ...]) -> list[str]:
     """Run undisturbed; return the calls that it makes."""
     story.prepare(node)
-    return count(lambda: story.act(node), names)
+    reports: list[RunReport | None] = []
+    calls = count(lambda: reports.append(story.act(node)), names)
+    (report,) = reports
+    wanted = (Result.DONE, Result.STOPPED, Result.ROLLED_BACK)
+    assert report is not None
+    assert all(each.result in wanted for each in report.steps), report.steps
+    return calls
 
 
-def instants(node: Whole, story: Story) -> Tally:
+def instants(node: Whole, story: Story, tally: Tally) -> Tally:
     """Look before every call of an undisturbed run: all that a consumer can ever see of it."""
-    tally = Tally()
     story.prepare(node)
     busy = False
 

@@ -40,7 +40,7 @@ def node() -> Iterator[Whole]:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_at_every_instant_every_path_shows_one_whole_generation(node: Whole, story: Story) -> None:
-    tally = sweeps.instants(node, story)
+    tally = sweeps.instants(node, story, Tally())
     assert tally.points > 100
     assert tally.bad == []
 

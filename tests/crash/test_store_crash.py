@@ -34,18 +34,21 @@ def scene(request: pytest.FixtureRequest, place: Place) -> Scene:
     return made(place)
 
 
-def sweep_kills(place: Place, scene: Scene, stride: int) -> None:
+def sweep_kills(place: Place, scene: Scene, stride: int) -> int:
+    """Return how many points were tried."""
     place.clear()
     scene.prepare()
     assert scene.shown() == scene.before
     total = len(count(scene.act, CHANGING))
     assert scene.shown() == scene.after
-    for at in range(1, total + 1, stride):
+    points = range(1, total + 1, stride)
+    for at in points:
         place.clear()
         scene.prepare()
         assert killed(at, scene.act), f"call {at} of {total} was never made"
         assert_whole(place, scene)
         assert_converges(place, scene)
+    return len(points)
 
 
 def outcome(at: int, code: int, scene: Scene) -> CertrotdError | None:
@@ -69,17 +72,19 @@ def assert_honest(said: CertrotdError | None, scene: Scene) -> None:
         assert said.path
 
 
-def sweep_errors(place: Place, scene: Scene, stride: int) -> None:
+def sweep_errors(place: Place, scene: Scene, stride: int) -> int:
+    """Return how many points were tried."""
     place.clear()
     scene.prepare()
     calls = count(scene.act, tuple(FAILING))
-    points = [(at, code) for at, name in enumerate(calls, 1) for code in FAILING[name]]
-    for at, code in points[::stride]:
+    points = [(at, code) for at, name in enumerate(calls, 1) for code in FAILING[name]][::stride]
+    for at, code in points:
         place.clear()
         scene.prepare()
         assert_honest(outcome(at, code, scene), scene)
         assert_whole(place, scene)
         assert_converges(place, scene)
+    return len(points)
 
 
 def test_a_kill_leaves_one_whole_set_and_the_next_run_works(place: Place, scene: Scene) -> None:
