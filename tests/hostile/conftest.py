@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.hostile.site import Node, Site
+from tests.hostile.node import Node, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

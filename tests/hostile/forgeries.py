@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
+    from tests.hostile.node import Site
     from tests.hostile.proxy import Deed, Exchange
-    from tests.hostile.site import Site
 
     Data = dict[str, Any]
     Forgery = Callable[[Site, Data], Data]

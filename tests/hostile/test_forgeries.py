@@ -12,13 +12,13 @@ from certrotd.core import x509
 from certrotd.core.model import KeyAlgorithm
 from tests.hostile import deeds, forgeries
 from tests.hostile.forgeries import forged
+from tests.hostile.node import signatures, unchanged
 from tests.hostile.proxy import Answer, Purpose, honestly
-from tests.hostile.site import signatures, unchanged
 
 if TYPE_CHECKING:
     from tests.hostile.forgeries import Forgery
+    from tests.hostile.node import Node
     from tests.hostile.proxy import Exchange
-    from tests.hostile.site import Node
 
 pytestmark = pytest.mark.servers
 

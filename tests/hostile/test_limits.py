@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hostile import deeds
+from tests.hostile.node import unchanged
 from tests.hostile.proxy import HOST, Purpose
-from tests.hostile.site import unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.hostile.node import Node
     from tests.hostile.proxy import Deed
-    from tests.hostile.site import Node
 
 pytestmark = pytest.mark.servers
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.hostile import deeds
+from tests.hostile.node import signatures, unchanged
 from tests.hostile.proxy import Purpose
-from tests.hostile.site import signatures, unchanged
 
 if TYPE_CHECKING:
+    from tests.hostile.node import Node
     from tests.hostile.proxy import Deed
-    from tests.hostile.site import Node
 
 pytestmark = pytest.mark.servers
 

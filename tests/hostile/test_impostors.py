@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.hostile import deeds
+from tests.hostile.node import unchanged
 from tests.hostile.proxy import Purpose
-from tests.hostile.site import unchanged
 from tests.testbed.throwaway import ThrowawayCA
 
 if TYPE_CHECKING:
+    from tests.hostile.node import Node, Site
     from tests.hostile.proxy import Exchange
-    from tests.hostile.site import Node, Site
 
 pytestmark = pytest.mark.servers
 
