@@ -6,7 +6,7 @@ QUICK := not servers and not systemd and not image and not crash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick lint fix bench servers lock clean
+.PHONY: help demo test test-quick crash crash-long lint fix bench servers lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,12 @@ test: lint servers ## everything: linters, types, layers and all tests, on real 
 
 test-quick: $(VENV)/.dev ## the tests that need no server builds
 	$(BIN)/python -m pytest -m "$(QUICK)"
+
+crash: $(VENV)/.dev ## kill, broken disks, power cuts, random lives and mutants, in one table; ten minutes
+	$(BIN)/python -m tests.crash
+
+crash-long: $(VENV)/.dev ## the same at every point, and 100,000 steps of random lives; hours
+	$(BIN)/python -m tests.crash --long
 
 lint: $(VENV)/.dev ## format, lint, types, layers; changes nothing
 	$(BIN)/ruff format --check

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Observation,
         Plan,
         Published,
+        Verified,
     )
     from certrotd.core.planning import Wish
     from certrotd.ports import Proof
@@ -81,6 +82,16 @@ def expectation(published: Published) -> Expectation:
         fingerprint=published.fingerprint,
         serial=published.serial,
         published_at=published.published_at,
+    )
+
+
+def promise(verified: Verified) -> Expectation:
+    """Say what a proof would look for if this pair were published."""
+    return Expectation(
+        certificate=verified.spec.name,
+        fingerprint=verified.leaf.fingerprint,
+        serial=verified.leaf.serial,
+        published_at=verified.issued_at,
     )
 
 

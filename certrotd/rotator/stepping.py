@@ -10,20 +10,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from certrotd.core import policy
+from certrotd.core import planning, policy
 from certrotd.core.errors import CertrotdError, GateClosed, ProofMissing
 from certrotd.core.model import (
     ActivationKind,
     Change,
     Entry,
     EntryKind,
-    Expectation,
     Result,
     ServiceState,
     StepReport,
 )
 from certrotd.ports import Event
-from certrotd.rotator.looking import expectation, expectations
+from certrotd.rotator.looking import expectation, expectations, promise
 from certrotd.rotator.publishing import publish
 from certrotd.rotator.retiring import retire
 from certrotd.rotator.waiting import wait_until_held
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         CertificateSpec,
         Component,
         Evidence,
+        Expectation,
         GenerationId,
         Observation,
         Published,
@@ -153,7 +153,7 @@ class Stepper:
             return state is ServiceState.STOPPED
         if not all(self._is_first(spec, step) for spec in component.certificates):
             return False
-        expected = {each.spec.name: _promise(each) for each in verified}
+        expected = {each.spec.name: promise(each) for each in verified}
         return not any(proof.check(expected).reachable for proof in keeper.proofs)
 
     def _is_first(self, spec: CertificateSpec, step: Step) -> bool:
@@ -182,15 +182,13 @@ class Stepper:
 
     def _publish(self, step: Step, verified: tuple[Verified, ...], progress: _Progress) -> None:
         """Publish all of a component's pairs, several at a time, and write them down together."""
-        owed = {each.certificate: each.previous for each in _carried(step, all_of_them=True)}
         failures: list[CertrotdError] = []
         try:
             for each in publish(self._world, verified):
                 if isinstance(each, CertrotdError):
                     failures.append(each)
                     continue
-                # What was owed was never proved: go back to what was before it.
-                previous = owed.get(each.certificate) or each.previous
+                previous = self._before(step, each)
                 progress.published.append(replace(each, previous=previous))
                 self._kept(each.certificate)
         finally:
@@ -307,16 +305,30 @@ class Stepper:
     ) -> tuple[tuple[CertificateSpec, GenerationId], ...]:
         """List what worked before and was replaced, by this step or by the one it finishes."""
         specs = {spec.name: spec for spec in step.component.certificates}
+        carried = (replace(each, previous=self._before(step, each)) for each in _carried(step))
         back = []
-        for each in (*_carried(step), *progress.published):
+        for each in (*carried, *progress.published):
             spec, previous = specs[each.certificate], each.previous
-            if previous is None and step.owed and step.owed.begun and each in _carried(step):
-                # Killed before the publication was written down; the store kept what it replaced.
-                previous = next(reversed(self._world.store.history(spec)), None)
             findings = self._seen[each.certificate].findings
             if previous and not any(finding.reason in policy.BROKEN for finding in findings):
                 back.append((spec, previous))
         return tuple(back)
+
+    def _before(self, step: Step, each: Published) -> GenerationId | None:
+        """Return what worked before a publication: what is owed was itself never proved.
+
+        What an interrupted rollback had put back was: it came in the place of what was refused.
+        """
+        if step.owed is None or not step.owed.begun:
+            return each.previous
+        account = planning.owed_work(self._world.journal.replay())[step.component.name]
+        begun = {one.generation: one.previous for one in (*step.owed.published, *account.published)}
+        tried = {generation for generation, before in begun.items() if before not in begun}
+        if each.previous is not None and each.previous not in tried:
+            return each.previous
+        spec = self._seen[each.certificate].spec
+        kept = reversed(self._world.store.history(spec))
+        return next((generation for generation in kept if generation not in tried), each.previous)
 
     def _republish(
         self,
@@ -377,16 +389,6 @@ def _carried(step: Step, *, all_of_them: bool = False) -> tuple[Published, ...]:
         return ()
     replaced = frozenset() if all_of_them else {each.spec.name for each in step.replacements}
     return tuple(each for each in step.owed.published if each.certificate not in replaced)
-
-
-def _promise(verified: Verified) -> Expectation:
-    """Say what a proof would look for if this pair were published."""
-    return Expectation(
-        certificate=verified.spec.name,
-        fingerprint=verified.leaf.fingerprint,
-        serial=verified.leaf.serial,
-        published_at=verified.issued_at,
-    )
 
 
 def _told(evidence: list[Evidence]) -> str:

@@ -17,7 +17,7 @@ import certrotd
 from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.flock import FileLock
 from certrotd.core.errors import LockHeld
-from tests.crash import scenes, sweeps, test_power_cut, test_store_crash
+from tests.crash import scenes, straced, sweeps, test_power_cut, test_store_crash
 from tests.crash.components import Components
 from tests.crash.machine import MEMORY, Life
 from tests.crash.mutants import MUTANTS, SOUND, catch
@@ -173,8 +173,20 @@ def store_all(*, long: bool) -> bool:
             bad.append(f"{make.__name__}: {e}")
         except test_power_cut.NoDisk as e:
             print(f"store: power cut on ext4: not tried: {e}")
-            return good
-    return good & _row("store: power cut on ext4, log lost and kept", points, bad, began)
+            break
+    good &= _row("store: power cut on ext4, log lost and kept", points, bad, began)
+    return good & _straced(long=long)
+
+
+def _straced(*, long: bool) -> bool:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
+        try:
+            tally = straced.sweep(Path(directory) / "node", Tally(), 1 if long else 5)
+        except straced.NoTracing as e:
+            print(f"publish: strace: not tried: {e}")
+            return True
+    return _row("publish: kill and errors by strace", tally.points, tally.bad, began)
 
 
 def mutants_all() -> bool:

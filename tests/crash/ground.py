@@ -216,7 +216,8 @@ class Ground:
     def _judge(self, report: RunReport) -> None:
         """Compare what a run says with what is there."""
         rolled_back = False
-        closed = {each.component: each.kind for each in self.journal.replay()}
+        mine = (each for each in self.journal.replay() if each.run == report.run)
+        closed = {each.component: each.kind for each in mine}
         for step in report.steps:
             name, process = step.component, self.processes[step.component]
             assert not (rolled_back and step.result is Result.DONE), f"{name} after a failure"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from certrotd.core.errors import CertrotdError, IssuerUnavailable, LockHeld
 from certrotd.core.model import Answer, ComponentName, ServiceState
@@ -44,12 +44,36 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         parent = MEMORY if MEMORY.is_dir() else None
+        self.busy = 0
         self._directory = tempfile.mkdtemp(dir=parent, prefix="certrotd-")
         self.ground = Ground(Path(self._directory) / "node")
+
+    @initialize(fresh=st.booleans())
+    def first_day(self, fresh: bool) -> None:  # noqa: FBT001  # a drawn value
+        if not fresh:
+            self.ground.settle()
 
     @rule()
     def tick(self) -> None:
         self.ground.tick()
+
+    @rule()
+    def person_mends_everything(self) -> None:
+        self.ground.mend()
+
+    @rule(name=NAMES)
+    def a_good_day_but_one_refuses(self, name: str) -> None:
+        self.ground.mend()
+        self.component_refuses(name)
+        self.ground.tick(name, force=True)
+
+    @rule(name=NAMES)
+    def a_good_day_but_one_falls_ill(self, name: str) -> None:
+        self.ground.mend()
+        process = self.ground.processes[ComponentName(name)]
+        process.on_activate = lambda: setattr(process.gate, "is_open", False)
+        self.ground.tick(name, force=True)
+        process.on_activate = lambda: None
 
     @rule(name=NAMES)
     def force(self, name: str) -> None:
@@ -226,13 +250,16 @@ class Life(RuleBasedStateMachine):
     def person_configures(self, name: str) -> None:
         self.ground.change(name)
 
+    @precondition(lambda self: self.busy >= 30)
     @rule()
     def comes_to_rest(self) -> None:
         self.ground.settle()
+        self.busy = 0
 
     @invariant()
     def all_is_well(self) -> None:
         Life.steps += 1
+        self.busy += 1
         self.ground.check()
 
     def teardown(self) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from certrotd.adapters.store import GenerationStore
+from certrotd.core import render, x509
 from certrotd.core.errors import PublishRefused
 from certrotd.core.model import ComponentName, EntryKind, ServiceState
 from certrotd.core.planning import Wish
 from certrotd.ports import Event
-from tests.factories import make_spec
+from tests.crash.ground import GARBAGE
+from tests.factories import NOW, lab, make_spec
 from tests.fakes.journal import FakeJournal
 from tests.unit.stage import Stage
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from certrotd.core.model import Entry
 
 
@@ -67,6 +69,32 @@ def kill() -> None:
     raise Killed
 
 
+def test_after_a_kill_in_a_rollback_nobody_goes_back_to_what_was_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage("etcd").started().next_day()
+    good = stage.serial("etcd")
+    stage["etcd"].refuses = lambda serial: serial != good
+    real = FakeJournal.append
+
+    def append(journal: FakeJournal, *entries: Entry) -> None:
+        if any(each.kind is EntryKind.ROLLED_BACK for each in entries):
+            raise Killed
+        real(journal, *entries)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeJournal, "append", append)
+        with pytest.raises(Killed):
+            stage.run()
+    stage.clock.advance(timedelta(minutes=1))
+    stage.rotator = stage.another()
+    report = stage.run()
+    assert stage.results(report) == {"etcd": "rolled_back"}
+    files = stage.store.read(stage.components[0].certificates[0]).files
+    assert x509.parse_certificate(render.identity(files).chain[0]).serial == good
+    assert stage.hold.placed()
+
+
 def test_a_rollback_does_not_start_what_is_deliberately_down() -> None:
     stage = Stage("etcd").started().next_day()
     stage.run()
@@ -76,6 +104,18 @@ def test_a_rollback_does_not_start_what_is_deliberately_down() -> None:
     assert stage.results(report) == {"etcd": "rolled_back"}
     assert stage["etcd"].activations == before
     assert Event.COMPONENT_LEFT_STOPPED in stage.log.events
+
+
+def test_a_pair_beside_a_ca_that_was_damaged_is_not_gone_back_to(tmp_path: Path) -> None:
+    home = tmp_path / "pki"
+    home.mkdir(mode=0o755)
+    store = GenerationStore(str(tmp_path / "state" / "history"), keep=3)
+    spec = make_spec(home)
+    first = store.publish(lab().issue(spec), NOW)
+    Path(spec.outputs[2].path).write_bytes(GARBAGE)
+    second = store.publish(lab().issue(spec), NOW + timedelta(hours=1))
+    assert second.previous is None
+    assert first.generation not in store.history(spec)
 
 
 def test_a_parent_that_cannot_be_looked_at_is_told_before_anybody_signs(

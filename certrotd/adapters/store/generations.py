@@ -13,7 +13,7 @@ from certrotd.adapters.store.directory import LABEL
 from certrotd.adapters.store.manifest import FileRecord, Manifest
 from certrotd.core import render, x509
 from certrotd.core.errors import PublishRefused
-from certrotd.core.model import StoredFile
+from certrotd.core.model import OutputKind, StoredFile
 from certrotd.durable import let_go, located, write_all
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def read_generation(
 
 
 def leaf_of(spec: CertificateSpec, pieces: Mapping[str, Piece]) -> ParsedCertificate | None:
-    """Return the leaf the files hold; None if there is none or it has another key."""
+    """Return the leaf the files hold; None if there is none, or with another key or a broken CA."""
     files = tuple(
         StoredFile(output=each, content=pieces[each.path].content)
         for each in spec.outputs
@@ -130,6 +130,10 @@ def leaf_of(spec: CertificateSpec, pieces: Mapping[str, Piece]) -> ParsedCertifi
         leaf = x509.parse_certificate(held.chain[0])
         if held.private_key and x509.public_key_of(held.private_key) != leaf.public_key:
             return None
+        for each in files:
+            if each.output.kind is OutputKind.CA and each.content is not None:
+                for authority in x509.split_pem(each.content.reveal()):
+                    x509.parse_certificate(authority)
     except ValueError:
         return None
     return leaf
