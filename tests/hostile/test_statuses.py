@@ -133,7 +133,8 @@ def test_no_named_time_makes_certrotd_hammer(node: Node, named: str) -> None:
     with unchanged(node):
         node.proxy.deeds[Purpose.SIGN] = deeds.status(429, Retry_After=named)
         assert node.rotate().code == LATER
-        assert 2 <= node.proxy.count(Purpose.SIGN) <= 6
+        # On a busy machine the deadline may end before a second try.
+        assert 1 <= node.proxy.count(Purpose.SIGN) <= 6
 
 
 # Tokens that end
