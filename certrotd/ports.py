@@ -94,8 +94,8 @@ class Store(Protocol):
             PublishRefused: the copy is gone or the target cannot be written; nothing changed.
         """
 
-    def retire(self, spec: CertificateSpec, before: datetime) -> int:
-        """Unlink replaced generations published before `before`; prune history.
+    def retire(self, spec: CertificateSpec, before: datetime, *, prune: bool = True) -> int:
+        """Unlink replaced generations published before `before`; prune history if told so.
 
         Watchers on the old inode fire only now. Returns how many generations went.
         """

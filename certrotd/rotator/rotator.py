@@ -67,7 +67,7 @@ class Rotator:
                 raise OnHold(*held)
             steps = self._steps(plan, run, entries) if plan.steps else ()
             specs = (spec for each in world.components for spec in each.certificates)
-            retire(world, specs)
+            retire(world, specs, None if steps else planning.owed_work(entries))
             report = RunReport(
                 run=run,
                 started_at=started_at,

@@ -213,7 +213,7 @@ class Stepper:
         if component.activation is ActivationKind.RELOAD:
             # Watchers of an inode wake only when the old file is unlinked.
             world.clock.sleep(world.bounds.grace.total_seconds())
-            retire(world, component.certificates)
+            retire(world, component.certificates, {component.name})
         expected = expectations(self._seen[spec.name] for spec in component.certificates)
         expected |= {each.certificate: expectation(each) for each in published}
         self._prove(component, expected, progress)
@@ -258,7 +258,11 @@ class Stepper:
         component = step.component
         result, error, hint = Result.FAILED, str(cause), cause.hint
         changes = self._changes(progress)
-        back = self._restorable(step, progress)
+        try:
+            back = self._restorable(step, progress)
+        except CertrotdError as e:
+            back = ()
+            error = f"{error}; what to go back to cannot be read: {e}"
         if back:
             again = _Progress()
             try:
@@ -321,8 +325,9 @@ class Stepper:
         """
         if step.owed is None or not step.owed.begun:
             return each.previous
-        account = planning.owed_work(self._world.journal.replay())[step.component.name]
-        begun = {one.generation: one.previous for one in (*step.owed.published, *account.published)}
+        account = planning.owed_work(self._world.journal.replay()).get(step.component.name)
+        unproved = (*step.owed.published, *(account.published if account else ()))
+        begun = {one.generation: one.previous for one in unproved}
         tried = {generation for generation, before in begun.items() if before not in begun}
         if each.previous is not None and each.previous not in tried:
             return each.previous

@@ -13,20 +13,35 @@ import pytest
 from certrotd.adapters.store import GenerationStore
 from certrotd.core import render, x509
 from certrotd.core.errors import PublishRefused
-from certrotd.core.model import ComponentName, EntryKind, ServiceState
+from certrotd.core.model import ActivationKind, ComponentName, EntryKind, Result, ServiceState
 from certrotd.core.planning import Wish
 from certrotd.ports import Event
 from tests.crash.ground import GARBAGE
 from tests.factories import NOW, lab, make_spec
 from tests.fakes.journal import FakeJournal
+from tests.fakes.store import FakeStore
 from tests.unit.stage import Stage
 
 if TYPE_CHECKING:
-    from certrotd.core.model import Entry
+    from collections.abc import Callable
+
+    from certrotd.core.model import Entry, GenerationId
 
 
 class Killed(BaseException):
     """kill -9: nothing after this point happens."""
+
+
+def killed_at(kind: EntryKind) -> Callable[..., None]:
+    """Return an `append` that dies instead of writing such an entry."""
+    real = FakeJournal.append
+
+    def append(journal: FakeJournal, *entries: Entry) -> None:
+        if any(each.kind is kind for each in entries):
+            raise Killed
+        real(journal, *entries)
+
+    return append
 
 
 def test_a_bootstrap_that_was_killed_is_finished_without_a_person(
@@ -34,17 +49,10 @@ def test_a_bootstrap_that_was_killed_is_finished_without_a_person(
 ) -> None:
     stage = Stage("etcd", "apiserver")
 
-    real = FakeJournal.append
-
-    def append(journal: FakeJournal, *entries: Entry) -> None:
-        if any(each.kind is EntryKind.PUBLISHED for each in entries):
-            raise Killed
-        real(journal, *entries)
-
     for process in stage.processes.values():
         process.is_up = False
     with monkeypatch.context() as patch:
-        patch.setattr(FakeJournal, "append", append)
+        patch.setattr(FakeJournal, "append", killed_at(EntryKind.PUBLISHED))
         with pytest.raises(Killed):
             stage.run()
     stage.rotator = stage.another()
@@ -75,15 +83,8 @@ def test_after_a_kill_in_a_rollback_nobody_goes_back_to_what_was_refused(
     stage = Stage("etcd").started().next_day()
     good = stage.serial("etcd")
     stage["etcd"].refuses = lambda serial: serial != good
-    real = FakeJournal.append
-
-    def append(journal: FakeJournal, *entries: Entry) -> None:
-        if any(each.kind is EntryKind.ROLLED_BACK for each in entries):
-            raise Killed
-        real(journal, *entries)
-
     with monkeypatch.context() as patch:
-        patch.setattr(FakeJournal, "append", append)
+        patch.setattr(FakeJournal, "append", killed_at(EntryKind.ROLLED_BACK))
         with pytest.raises(Killed):
             stage.run()
     stage.clock.advance(timedelta(minutes=1))
@@ -92,6 +93,45 @@ def test_after_a_kill_in_a_rollback_nobody_goes_back_to_what_was_refused(
     assert stage.results(report) == {"etcd": "rolled_back"}
     files = stage.store.read(stage.components[0].certificates[0]).files
     assert x509.parse_certificate(render.identity(files).chain[0]).serial == good
+    assert stage.hold.placed()
+
+
+def test_what_worked_is_kept_until_something_else_does() -> None:
+    stage = Stage("etcd", activation=ActivationKind.RELOAD).started().next_day()
+    stage.store.keep = 1
+    good = stage.serial("etcd")
+    stage["etcd"].refuses = lambda serial: serial != good
+    stage["etcd"].on_activate = kill
+    for _ in range(2):
+        with pytest.raises(Killed):
+            stage.run(force=True)
+        stage.clock.advance(timedelta(minutes=1))
+        stage.rotator = stage.another()
+    stage["etcd"].on_activate = lambda: None
+    report = stage.run(force=True)
+    assert stage.results(report) == {"etcd": "rolled_back"}, report.steps
+    files = stage.store.read(stage.components[0].certificates[0]).files
+    assert x509.parse_certificate(render.identity(files).chain[0]).serial == good
+
+
+def test_what_worked_cannot_be_looked_for_and_a_person_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage("etcd").started().next_day()
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeJournal, "append", killed_at(EntryKind.PUBLISHED))
+        with pytest.raises(Killed):
+            stage.run()
+    stage["etcd"].refuses = lambda _serial: True
+    stage.rotator = stage.another()
+
+    def history(_store: FakeStore, _spec: object) -> tuple[GenerationId, ...]:
+        raise PublishRefused("/state/history: I/O error", path="/state/history")
+
+    stage["etcd"].on_activate = lambda: monkeypatch.setattr(FakeStore, "history", history)
+    stage.clock.advance(timedelta(minutes=1))
+    (step,) = stage.run().steps
+    assert step.result is Result.FAILED
     assert stage.hold.placed()
 
 

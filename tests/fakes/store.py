@@ -89,11 +89,11 @@ class FakeStore:
             raise PublishRefused(f"{generation} is not kept", path=spec.outputs[0].path)
         return self._put(spec, copy.files, leaf, copy.issued_at, at)
 
-    def retire(self, spec: CertificateSpec, before: datetime) -> int:
+    def retire(self, spec: CertificateSpec, before: datetime, *, prune: bool = True) -> int:
         """Forget replaced generations."""
         self.calls.append(("retire", spec.name))
         copies = self._copies.get(spec.name, {})
-        for each in list(copies)[: -self.keep]:
+        for each in list(copies)[: -self.keep] if prune else ():
             del copies[each]
         live = self._live.get(spec.name)
         if live is None or (live.published_at is not None and live.published_at > before):

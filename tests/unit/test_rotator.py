@@ -424,9 +424,11 @@ def test_watchers_of_a_reloading_component_are_woken_before_it_is_proved(
     process = stage["etcd"]
     retire = FakeStore.retire
 
-    def wake(store: FakeStore, spec: CertificateSpec, before: datetime) -> int:
+    def wake(
+        store: FakeStore, spec: CertificateSpec, before: datetime, *, prune: bool = True
+    ) -> int:
         process.load()
-        return retire(store, spec, before)
+        return retire(store, spec, before, prune=prune)
 
     monkeypatch.setattr(process, "activate", lambda: None)
     monkeypatch.setattr(FakeStore, "retire", wake)

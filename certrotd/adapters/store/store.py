@@ -95,9 +95,10 @@ class GenerationStore:
             )
         return self._put(spec, dict(copy.pieces), leaf, copy.manifest.issued_at, at)
 
-    def retire(self, spec: CertificateSpec, before: datetime) -> int:
-        """Unlink what was replaced before `before`; sweep litter; prune history."""
-        self._history.prune(spec, self._keep)
+    def retire(self, spec: CertificateSpec, before: datetime, *, prune: bool = True) -> int:
+        """Unlink what was replaced before `before`; sweep litter; prune history if told so."""
+        if prune:
+            self._history.prune(spec, self._keep)
         return retire(spec, before)
 
     def history(self, spec: CertificateSpec) -> tuple[GenerationId, ...]:
