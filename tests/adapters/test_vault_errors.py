@@ -97,6 +97,45 @@ def test_a_named_time_is_waited_for_exactly(
     assert stop.waits == [7.0]
 
 
+def test_a_named_time_of_nothing_does_not_make_it_hammer(
+    clock: FakeClock, stop: FakeStop, log: RecordingLog
+) -> None:
+    run(failing(*[errors.Retriable("busy", retry_after=0.0)] * 3), clock, stop, log)
+    assert all(pause >= least for pause, least in zip(stop.waits, (0.25, 0.5, 1), strict=True))
+
+
+def test_what_may_have_been_done_and_costs_something_is_tried_three_times(
+    clock: FakeClock, stop: FakeStop, log: RecordingLog
+) -> None:
+    lost = [errors.Retriable("lost", unsure=True)] * 9
+    with pytest.raises(IssuerUnavailable, match="tried 3 times"):
+        run(failing(*lost), clock, stop, log)
+    # What certainly was not done is waited out besides.
+    away = [errors.Retriable("away")] * 5
+    assert run(failing(*away, *lost[:2]), clock, stop, log) == "done"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "unsure"),
+    [
+        (412, "", False),
+        (429, "", False),
+        (500, "", True),
+        (500, "local node not active but active cluster node not found", False),
+        (502, "", True),
+        (503, "", False),
+        (504, "", True),
+    ],
+)
+def test_only_a_signature_that_may_have_been_made_is_unsure(
+    status: int, said: str, *, unsure: bool
+) -> None:
+    for costly in (False, True):
+        error = errors.from_status(replace(PURPOSE, costly=costly), status, said)
+        assert isinstance(error, errors.Retriable)
+        assert error.unsure is (unsure and costly)
+
+
 def test_a_named_time_beyond_the_deadline_is_passed_on_at_once(
     clock: FakeClock, stop: FakeStop, log: RecordingLog
 ) -> None:

@@ -11,7 +11,6 @@ import itertools
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from certrotd.config.scalars import duration_text
 from certrotd.core import x509
 from certrotd.core.model import KeyAlgorithm, Secret
 from tests.authorities import Authority, Flaws
+from tests.hostile import measured
 from tests.hostile.proxy import HOST, HostileProxy, Purpose
 from tests.testbed.throwaway import ThrowawayCA
 
@@ -180,24 +180,16 @@ class Node:
     def rotate_apart(self) -> Outcome:
         """Run `certrotd rotate` as a process of its own, for a minute at most; measure it."""
         output = self.directory / "output"
-        with output.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "certrotd", *self._arguments],
-                env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-            killer = threading.Timer(PATIENCE, process.kill)
-            killer.start()
-            _, status, used = os.wait4(process.pid, 0)
-            killer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return Outcome(
-            code=process.returncode,
-            said=output.read_text(errors="replace"),
-            memory=used.ru_maxrss // 1024,
+        certrotd = (sys.executable, "-m", "certrotd", *self._arguments)
+        done = subprocess.run(
+            [sys.executable, measured.__file__, str(PATIENCE), str(output), *certrotd],
+            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
+        code, memory = map(int, done.stdout.split())
+        return Outcome(code=code, said=output.read_text(errors="replace"), memory=memory)
 
     def files(self) -> dict[str, tuple[int, int, int, str]]:
         """Everything below the directory of outputs: mode, owner, inode, content or target."""

@@ -1,7 +1,7 @@
 """Answers without end, in size or in time: bounded memory, bounded time, nothing published.
 
 Each rotation is a process of its own, whose memory is measured and which is killed after a
-minute: a deadline that does not hold shows as an exit by signal.
+minute: a deadline that does not hold shows as exit code 124.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.servers
 
 REFUSED, LATER = 1, 75
 MEMORY = 200
-"""MiB; an honest run takes about 90."""
+"""MiB; an honest run takes about 60."""
 OK = b"HTTP/1.1 200 OK\r\n"
 JSON = OK + b"Content-Type: application/json\r\n"
 GIGABYTE = deeds.GIGABYTE
