@@ -11,7 +11,7 @@ from certrotd.core.model import Result, RunId, RunReport, StepReport
 from certrotd.ports import Event
 from certrotd.rotator.issuing import Issuing, issuer_problem
 from certrotd.rotator.looking import look
-from certrotd.rotator.retiring import retire
+from certrotd.rotator.retiring import retire, unproved
 from certrotd.rotator.stepping import Stepper
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Rotator:
                 raise OnHold(*held)
             steps = self._steps(plan, run, entries) if plan.steps else ()
             specs = (spec for each in world.components for spec in each.certificates)
-            retire(world, specs, None if steps else planning.owed_work(entries))
+            retire(world, specs, None if steps else unproved(entries))
             report = RunReport(
                 run=run,
                 started_at=started_at,
