@@ -20,7 +20,7 @@ test: lint servers ## everything: linters, types, layers and all tests, on real 
 test-quick: $(VENV)/.dev ## the tests that need no server builds
 	$(BIN)/python -m pytest -m "$(QUICK)"
 
-crash: $(VENV)/.dev ## kill, broken disks, power cuts, random lives and mutants, in one table; ten minutes
+crash: $(VENV)/.dev ## kill, broken disks, power cuts, random lives and mutants, in one table; half an hour
 	$(BIN)/python -m tests.crash
 
 crash-long: $(VENV)/.dev ## the same at every point, and 100,000 steps of random lives; hours
