@@ -216,8 +216,9 @@ class Ground:
     def _judge(self, report: RunReport) -> None:
         """Compare what a run says with what is there."""
         rolled_back = False
+        closing = (EntryKind.DONE, EntryKind.ROLLED_BACK)
         mine = (each for each in self.journal.replay() if each.run == report.run)
-        closed = {each.component: each.kind for each in mine}
+        closed = {each.component for each in mine if each.kind in closing}
         for step in report.steps:
             name, process = step.component, self.processes[step.component]
             assert not (rolled_back and step.result is Result.DONE), f"{name} after a failure"
@@ -225,7 +226,7 @@ class Ground:
             if step.result is Result.DONE:
                 assert process.gate.is_open, f"{name} is ill and said to be done"
             down = process.is_now is ServiceState.STOPPED or step.result is Result.STOPPED
-            if closed.get(name) in (EntryKind.DONE, EntryKind.ROLLED_BACK) and not down:
+            if name in closed and not down:
                 assert self.serves(name), f"{name} is said to be done: {step}"
             if step.result is Result.ROLLED_BACK:
                 assert self.hold.placed(), f"{name} was rolled back and nobody need look"
