@@ -110,6 +110,13 @@ class Service(Protocol):
     def state(self) -> ServiceState:
         """Tell whether the component is up; STOPPED means deliberately down."""
 
+    def started(self) -> datetime | None:
+        """Return when the running process was started, or None if it cannot be told.
+
+        Never later than it truly was, so that a start after a publication is proof of it. Bounded
+        in time; never raises for what it sees.
+        """
+
     def activate(self) -> None:
         """Make the process use what is published.
 

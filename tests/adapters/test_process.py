@@ -209,6 +209,17 @@ def test_the_start_is_known_to_the_tick() -> None:
     assert before - proc.TICK <= found.started <= after
 
 
+def test_a_service_knows_the_start_of_the_process_that_is_surely_its_own(
+    process: subprocess.Popen[str], pidfile: Path
+) -> None:
+    told = PidfileSignal(str(pidfile), "HUP").started()
+    assert told
+    assert abs(told - started(process)) < proc.TICK  # two clocks are read anew each time
+    assert PidfileSignal(str(pidfile), "HUP", "kube-apiserver").started() is None
+    end(process)
+    assert PidfileSignal(str(pidfile), "HUP").started() is None
+
+
 def test_the_processes_of_a_control_group_are_found_by_name() -> None:
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     groups = [line.split(":", 2)[2] for line in lines if line.split(":")[1] in ("", "name=systemd")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.processes import (
     CommandService,
     PassiveService,
@@ -100,3 +101,15 @@ def test_asking_for_the_state_never_raises(cases: Cases) -> None:
     for service in (cases.up, cases.down, cases.failing):
         if service is not None:
             assert service.state() in ServiceState
+
+
+def test_a_start_is_in_the_past_and_asking_for_it_never_raises(cases: Cases) -> None:
+    for service in (cases.up, cases.down, cases.failing):
+        if service is not None and (at := service.started()):
+            assert at.tzinfo
+            assert at <= SystemClock().now()
+
+
+def test_what_is_down_has_no_start(cases: Cases) -> None:
+    if cases.down is not None:
+        assert cases.down.started() is None

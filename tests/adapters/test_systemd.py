@@ -50,6 +50,11 @@ def test_the_state_is_unknown(service: UnitRestart | UnitSignal) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_the_start_is_unknown(service: UnitRestart | UnitSignal) -> None:
+    assert service.started() is None
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_activation_fails_with_the_cause(without: str, service: UnitRestart | UnitSignal) -> None:
     with pytest.raises(ActivationFailed) as failed:
         service.activate()

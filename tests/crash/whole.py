@@ -101,6 +101,9 @@ class Restart:
         up = "scheduler" in self._components.up
         return ServiceState.RUNNING if up else ServiceState.STOPPED
 
+    def started(self) -> None:
+        return None
+
     def activate(self) -> None:
         self._components.order("end", "scheduler")
         if not self._components.order("start", "scheduler"):

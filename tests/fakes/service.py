@@ -9,6 +9,7 @@ from certrotd.core.model import ServiceState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 
 class FakeService:
@@ -23,9 +24,13 @@ class FakeService:
         self.on_activate = on_activate
         self.failures = 0
         self.activations = 0
+        self.started_at: datetime | None = None
 
     def state(self) -> ServiceState:
         return self.is_now
+
+    def started(self) -> datetime | None:
+        return self.started_at
 
     def activate(self) -> None:
         if self.failures:

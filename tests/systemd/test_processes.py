@@ -83,9 +83,13 @@ def test_a_restart_gives_a_new_process_and_proof_of_it(container: Container) -> 
     now = look(container, "datetime.now(UTC).isoformat()")
     assert look(container, f"restart('{UNIT}').state()") == "running"
     assert look(container, f"prove('{UNIT}', '{now}')") == "(False, True, True)"
+    before = look(container, f"restart('{UNIT}').started().isoformat()")
     assert look(container, f"activate(restart('{UNIT}'))") == "done"
     assert container.property(UNIT, "MainPID") != old
     assert look(container, f"prove('{UNIT}', '{now}')") == "(True, False, True)"
+    assert before < now < look(container, f"restart('{UNIT}').started().isoformat()")
+    container.systemctl("stop", UNIT)
+    assert look(container, f"restart('{UNIT}').started()") == "None"
 
 
 @pytest.mark.parametrize("again", ["no", "always"])
@@ -199,6 +203,10 @@ def test_a_signal_reaches_the_main_process_or_those_of_a_name(
     assert look(container, f"activate(UnitSignal('{UNIT}', 'HUP', {name!r}))") == "done"
     wait_until(lambda: heard.read_text().count("\n") == 3)
     assert heard.read_text().splitlines()[2:] == ["/run/told" if name else "/run/main"]
+    now = "datetime.now(UTC)"
+    age = f"{now} - UnitSignal('{UNIT}', 'HUP', {name!r}).started() < timedelta(minutes=5)"
+    assert look(container, age) == "True"
+    assert look(container, f"UnitSignal('{UNIT}', 'HUP', 'nobody').started()") == "None"
     told = look(container, f"activate(UnitSignal('{UNIT}', 'HUP', 'nobody'))")
     assert "it has no process called nobody" in told
 

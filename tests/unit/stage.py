@@ -84,6 +84,7 @@ class Process:
         self.refuses: Callable[[str], bool] = lambda _serial: False
         self.on_activate: Callable[[], None] = lambda: None
         self.activations = 0
+        self.started_at: datetime | None = None
         self.serving: dict[CertificateName, tuple[str, str]] = {}
         self._store = store
 
@@ -97,6 +98,9 @@ class Process:
 
     def state(self) -> ServiceState:
         return self.is_now
+
+    def started(self) -> datetime | None:
+        return self.started_at
 
     def activate(self) -> None:
         self.activations += 1

@@ -10,7 +10,7 @@ from certrotd.core.errors import ActivationFailed
 from certrotd.core.model import Evidence, ServiceState
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,9 @@ class CommandService:
         if outcome.succeeded:
             return ServiceState.RUNNING
         return ServiceState.UNKNOWN if outcome.broken else ServiceState.STOPPED
+
+    def started(self) -> datetime | None:
+        """Return None: its process is not known."""
 
     def activate(self) -> None:
         """Run the program.

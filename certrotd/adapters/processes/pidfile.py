@@ -52,6 +52,14 @@ class PidfileSignal:
             return ServiceState.UNKNOWN
         return ServiceState.STOPPED if process is None else ServiceState.RUNNING
 
+    def started(self) -> datetime | None:
+        """Return the start of the process; None if there is none that is surely the right one."""
+        try:
+            process = _process(self.pidfile, self.process_name)
+        except _Doubtful:
+            return None
+        return None if process is None else process.started
+
     def activate(self) -> None:
         """Send the signal.
 

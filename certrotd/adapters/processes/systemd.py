@@ -80,6 +80,10 @@ class UnitRestart:
         """
         return _state(self.unit, failed=ServiceState.RUNNING)
 
+    def started(self) -> datetime | None:
+        """Return the start of the main process; None without one, or if systemd does not say."""
+        return _started(self.unit)
+
     def activate(self) -> None:
         """Restart the unit.
 
@@ -146,6 +150,17 @@ class UnitSignal:
         As for UnitRestart, but failed is STOPPED: there is no process a signal could heal.
         """
         return _state(self.unit, failed=ServiceState.STOPPED)
+
+    def started(self) -> datetime | None:
+        """Return the start of the main process, or of the oldest one called `process_name`."""
+        if self.process_name is None:
+            return _started(self.unit)
+        try:
+            group = _existing(self.unit).control_group
+        except _Unavailable:
+            return None
+        pids = proc.in_control_group(group, self.process_name) if group else ()
+        return min((each.started for each in map(_look_up, pids) if each), default=None)
 
     def activate(self) -> None:
         """Send the signal.
@@ -214,6 +229,21 @@ class UnitStartedProof:
 def _is(pid: int, name: str) -> bool:
     process = proc.look_up(pid)
     return process is not None and process.is_named(name)
+
+
+def _look_up(pid: int) -> proc.Process | None:
+    try:
+        return proc.look_up(pid)
+    except OSError:
+        return None  # hidden from us meanwhile: nothing can be said about it
+
+
+def _started(name: str) -> datetime | None:
+    try:
+        unit = _existing(name)
+        return _moment(unit.main_started) if unit.main_pid else None
+    except _Unavailable:
+        return None
 
 
 def _state(name: str, *, failed: ServiceState) -> ServiceState:
