@@ -222,11 +222,20 @@ def _service(name: str, activation: settings.Activation) -> Service:
         if signal.unit:
             return UnitSignal(signal.unit, signal.signal, signal.process, component=name)
         return PidfileSignal(_given(signal.pidfile), signal.signal, signal.process, component=name)
-    if restart := activation.restart:
-        return UnitRestart(restart.unit, restart.timeout, component=name)
+    if activation.auto:
+        return _restart(name, activation.auto.restart)
+    if activation.restart:
+        return _restart(name, activation.restart)
     if command := activation.exec:
         return CommandService(command.command, command.timeout, command.only_if, component=name)
     return PassiveService()
+
+
+def _restart(name: str, restart: settings.Restart) -> Service:
+    if restart.unit:
+        return UnitRestart(restart.unit, restart.timeout, component=name)
+    command = _given(restart.exec)
+    return CommandService(command.command, command.timeout, command.only_if, component=name)
 
 
 def _proof(proof: settings.Proof, outputs: Mapping[CertificateName, tuple[Output, ...]]) -> Proof:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         Expectation,
         GenerationId,
         Published,
+        ReadFile,
+        RuntimeFacts,
+        SeenFile,
         ServiceState,
         SigningRequest,
         StoredSet,
@@ -123,6 +126,16 @@ class Service(Protocol):
         Raises:
             ActivationFailed: it could not be told, or did not come back.
         """
+
+
+class Runtime(Protocol):
+    """What a running process says about itself, for the decision whether it must be restarted."""
+
+    def facts(self) -> RuntimeFacts:
+        """Ask it, within a bounded time; never raises for what it does not learn."""
+
+    def files(self, reads: tuple[ReadFile, ...]) -> tuple[SeenFile, ...]:
+        """Look at the files the process reads and certrotd does not write; asks no process."""
 
 
 class Proof(Protocol):

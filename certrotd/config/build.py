@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from certrotd.config import checks
 from certrotd.config.configuration import Config
 from certrotd.config.faults import Faults
-from certrotd.config.outputs import embeds, kind_of, path_of
+from certrotd.config.outputs import embeds, kind_of, material_of, path_of
 from certrotd.config.source import in_order
 from certrotd.core import model
 from certrotd.core.errors import ConfigError
@@ -55,20 +55,40 @@ def build(path: Path, source: Source, validated: Validated) -> Config:
 
 def activation_of(given: settings.Activation) -> tuple[model.ActivationKind, str]:
     """Return the activation's kind and how people read it."""
+    if given.auto:
+        return model.ActivationKind.AUTO, _restart_of(given.auto.restart)
     if given.restart:
-        return model.ActivationKind.RESTART, f"restart {given.restart.unit}"
+        return model.ActivationKind.RESTART, _restart_of(given.restart)
     if given.signal:
         target = given.signal.unit or given.signal.pidfile
         return model.ActivationKind.SIGNAL, f"SIG{given.signal.signal} to {target}"
     if given.exec:
-        program, *arguments = given.exec.command or ("",)
-        told = " ".join(("run", posixpath.basename(program), *arguments))
-        return model.ActivationKind.EXEC, told if len(
-            told
-        ) <= _LONGEST_DETAIL else f"{told[: _LONGEST_DETAIL - 1]}…"
+        return model.ActivationKind.EXEC, _run_of(given.exec)
     if given.reload:
         return model.ActivationKind.RELOAD, "reloads by itself"
     return model.ActivationKind.NONE, "nothing"
+
+
+def _restart_of(given: settings.Restart) -> str:
+    if given.unit:
+        return f"restart {given.unit}"
+    if pod := given.static_pod:
+        return f"restart static pod {pod.namespace}/{pod.name}"
+    if given.container:
+        labels = ",".join(f"{key}={value}" for key, value in given.container.labels.items())
+        return _shortened(f"restart container {labels}")
+    if given.process:
+        return f"restart the process of {given.process.pidfile}"
+    return _run_of(given.exec) if given.exec else "restart"
+
+
+def _run_of(given: settings.ActivationCommand) -> str:
+    program, *arguments = given.command or ("",)
+    return _shortened(" ".join(("run", posixpath.basename(program), *arguments)))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_DETAIL else f"{text[: _LONGEST_DETAIL - 1]}…"
 
 
 class _Builder:
@@ -91,6 +111,8 @@ class _Builder:
             after=tuple(model.ComponentName(each) for each in given.after),
             activation=kind,
             activation_detail=detail,
+            program=given.activation.auto.program if given.activation.auto else "",
+            reads=tuple(model.ReadFile(path=e.path, material=e.material) for e in given.reads),
             proof_deadline=given.proof_deadline,
             settle=given.settle,
         )
@@ -154,6 +176,7 @@ class _Builder:
             uid=uid,
             gid=gid,
             kubeconfig=kubeconfig,
+            material=material_of(given, certificate),
         )
 
     def _owner(self, at: Location, given: settings.Output) -> tuple[int | None, int | None]:

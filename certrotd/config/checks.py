@@ -6,7 +6,7 @@ import graphlib
 from typing import TYPE_CHECKING
 
 from certrotd.config.faults import Table
-from certrotd.config.outputs import OutputChecks, holds_identity
+from certrotd.config.outputs import OutputChecks, holds_identity, pair_material
 from certrotd.core.model import Usage
 
 if TYPE_CHECKING:
@@ -115,17 +115,50 @@ class _Components:
         self._activation(at, given)
 
     def _activation(self, at: Location, given: settings.Component) -> None:
-        here = (*at, "activation")
-        if given.activation.reload and not any(each.tls or each.client for each in given.proofs):
+        here, activation = (*at, "activation"), given.activation
+        kind = "auto" if activation.auto else "reload"
+        proved = any(each.tls or each.client for each in given.proofs)
+        if (activation.reload or activation.auto) and not proved:
             self._faults.add(
-                (*here, "reload"),
+                (*here, kind),
                 "needs a tls or client proof: that a process re-read its files must be seen",
                 (*at, "proofs"),
             )
-        if command := given.activation.exec:
-            self._command((*here, "exec", "command"), command.command)
-            if command.only_if:
-                self._command((*here, "exec", "only_if"), command.only_if)
+        if command := activation.exec:
+            self._program((*here, "exec"), command)
+        if (restart := activation.restart) and restart.exec:
+            self._program((*here, "restart", "exec"), restart.exec)
+        if auto := activation.auto:
+            self._auto((*here, "auto"), auto, given)
+
+    def _auto(self, at: Location, auto: settings.Auto, component: settings.Component) -> None:
+        """What the reload matrix is asked about must be in it."""
+        if auto.restart.exec:
+            self._program((*at, "restart", "exec"), auto.restart.exec)
+        for i, source in enumerate(auto.version):
+            if source.https:
+                self._client((*at, "version", i, "https"), source.https.client_certificate)
+        here = at[:2]
+        for name, certificate in component.certificates.items():
+            named = (*here, "certificates", name)
+            if pair_material(certificate) is None:
+                self._faults.add(
+                    (*named, "material"),
+                    "is required with `auto`: what is the pair to the program?",
+                    at,
+                )
+            for i, output in enumerate(certificate.outputs):
+                if output.ca and output.material is None:
+                    self._faults.add(
+                        (*named, "outputs", i, "material"),
+                        "is required with `auto`: what is the CA file to the program?",
+                        at,
+                    )
+
+    def _program(self, at: Location, given: settings.ActivationCommand) -> None:
+        self._command((*at, "command"), given.command)
+        if given.only_if:
+            self._command((*at, "only_if"), given.only_if)
 
     def _command(self, at: Location, command: tuple[str, ...]) -> None:
         if not command or not command[0].startswith("/"):
@@ -158,6 +191,10 @@ class _Components:
             self._faults.add(
                 (*at, "started"), "can never hold: this activation starts no process anew"
             )
+        if given.started and activation.auto:
+            self._faults.add(
+                (*at, "started"), "goes without saying with `auto`, which sees to it by itself"
+            )
         if given.tls:
             self._own((*at, "tls"), given.tls.certificate, Usage.SERVER_AUTH, component)
             self._client((*at, "tls"), given.tls.client_certificate)
@@ -169,6 +206,16 @@ class _Components:
             self._client((*at, "https"), given.https.client_certificate)
         if given.exec:
             self._command((*at, "exec", "command"), given.exec.command)
+        if given.etcd:
+            self._client((*at, "etcd"), given.etcd.client_certificate)
+        if server := given.kube_apiserver:
+            self._client((*at, "kube_apiserver"), server.client_certificate)
+            if server.resources and server.client_certificate is None:
+                self._faults.add(
+                    (*at, "kube_apiserver", "resources"), "needs a client_certificate to list with"
+                )
+        if given.lease:
+            self._client((*at, "lease"), given.lease.client_certificate)
 
     def _own(self, at: Location, name: str, usage: Usage, component: settings.Component) -> None:
         where = (*at, "certificate")

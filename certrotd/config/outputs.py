@@ -36,6 +36,29 @@ def embeds(given: settings.Output) -> bool:
     return given.kubeconfig is not None and given.embed is not False
 
 
+PAIR = "kubeconfig-pair"
+"""The material of certificate and key files that a kubeconfig names."""
+
+
+def pair_material(certificate: settings.Certificate) -> str | None:
+    """Tell what a pair is to its component, in the words of the reload matrix.
+
+    Without a word of the configuration: the pair of a kubeconfig beside it, or not known.
+    """
+    if certificate.material:
+        return certificate.material
+    return PAIR if any(each.kubeconfig for each in certificate.outputs) else None
+
+
+def material_of(given: settings.Output, certificate: settings.Certificate) -> str | None:
+    """Tell what an output is to its component, in the words of the reload matrix."""
+    if given.material or given.ca:
+        return given.material
+    if given.kubeconfig:
+        return "kubeconfig-embedded" if embeds(given) else "kubeconfig"
+    return pair_material(certificate)
+
+
 def holds_identity(outputs: Iterable[settings.Output]) -> bool:
     """Tell whether certificate and key can be read back from the outputs."""
     given = tuple(outputs)

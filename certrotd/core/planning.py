@@ -46,10 +46,14 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the operator asked for: some components (none means all), by force or not."""
+    """What the operator asked for: some components (none means all), by force or not.
+
+    `allow_degraded` accepts gates that do not hold but say that the cluster still works.
+    """
 
     components: frozenset[ComponentName] = frozenset()
     force: bool = False
+    allow_degraded: bool = False
 
     def covers(self, component: ComponentName) -> bool:
         """Whether the wish is about this component."""

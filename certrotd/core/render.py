@@ -51,10 +51,26 @@ def _content(output: Output, verified: Verified) -> bytes:
         case OutputKind.KUBECONFIG:
             if output.kubeconfig is None:
                 raise ValueError(f"{output.path}: a kubeconfig output without its settings")
-            return _kubeconfig(output.kubeconfig, verified)
+            spec = verified.spec
+            identity = _embedded(verified) if output.kubeconfig.embed else _named(spec)
+            return _kubeconfig(output.kubeconfig, spec, verified.anchors, identity)
 
 
-def _kubeconfig(settings: Kubeconfig, verified: Verified) -> bytes:
+def constant(output: Output, spec: CertificateSpec, anchors: tuple[bytes, ...]) -> bytes | None:
+    """Return the content of an output that is the same for every pair, None if it is not."""
+    if output.kind is OutputKind.CA:
+        return b"".join(anchors)
+    if output.kubeconfig is None or output.kubeconfig.embed:
+        return None
+    return _kubeconfig(output.kubeconfig, spec, anchors, _named(spec))
+
+
+def _kubeconfig(
+    settings: Kubeconfig,
+    spec: CertificateSpec,
+    anchors: tuple[bytes, ...],
+    identity: tuple[str, str],
+) -> bytes:
     """Write a kubeconfig as kubeadm does: keys sorted, one cluster, user and context.
 
     Strings are quoted as JSON, which YAML 1.2 reads alike.
@@ -65,7 +81,7 @@ def _kubeconfig(settings: Kubeconfig, verified: Verified) -> bytes:
         "apiVersion: v1",
         "clusters:",
         "- cluster:",
-        f"    {_authority(settings, verified)}",
+        f"    {_authority(settings, spec, anchors)}",
         f"    server: {_quoted(settings.server)}",
         f"  name: {_quoted(cluster)}",
         "contexts:",
@@ -78,31 +94,33 @@ def _kubeconfig(settings: Kubeconfig, verified: Verified) -> bytes:
         "users:",
         f"- name: {_quoted(user)}",
         "  user:",
-        *(f"    {line}" for line in _client(settings, verified)),
+        *(f"    {line}" for line in identity),
         "",
     ]
     return "\n".join(lines).encode()
 
 
-def _authority(settings: Kubeconfig, verified: Verified) -> str:
+def _authority(settings: Kubeconfig, spec: CertificateSpec, anchors: tuple[bytes, ...]) -> str:
     """Return the line that names the API server's CA; a file that is named wins."""
-    beside = None if settings.embed else _path(verified.spec, OutputKind.CA)
+    beside = None if settings.embed else _path(spec, OutputKind.CA)
     path = settings.ca_file or beside
     if path:
         return f"certificate-authority: {_quoted(path)}"
-    return f"certificate-authority-data: {_base64(b''.join(verified.anchors))}"
+    return f"certificate-authority-data: {_base64(b''.join(anchors))}"
 
 
-def _client(settings: Kubeconfig, verified: Verified) -> tuple[str, str]:
-    if settings.embed:
-        return (
-            f"client-certificate-data: {_base64(b''.join(verified.chain))}",
-            f"client-key-data: {_base64(verified.private_key.reveal())}",
-        )
-    certificate = _path(verified.spec, OutputKind.CERTIFICATE, OutputKind.COMBINED)
-    key = _path(verified.spec, OutputKind.KEY, OutputKind.COMBINED)
+def _embedded(verified: Verified) -> tuple[str, str]:
+    return (
+        f"client-certificate-data: {_base64(b''.join(verified.chain))}",
+        f"client-key-data: {_base64(verified.private_key.reveal())}",
+    )
+
+
+def _named(spec: CertificateSpec) -> tuple[str, str]:
+    certificate = _path(spec, OutputKind.CERTIFICATE, OutputKind.COMBINED)
+    key = _path(spec, OutputKind.KEY, OutputKind.COMBINED)
     if certificate is None or key is None:
-        raise ValueError(f"{verified.spec.name}: a kubeconfig that names files has none to name")
+        raise ValueError(f"{spec.name}: a kubeconfig that names files has none to name")
     return f"client-certificate: {_quoted(certificate)}", f"client-key: {_quoted(key)}"
 
 

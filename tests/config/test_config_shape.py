@@ -140,8 +140,8 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "{none: , restart: {unit: etcd.service}}",
         [
             (
-                "5: components.etcd.activation: exactly one of reload, signal, restart, exec, none "
-                "must be given; found restart and none"
+                "5: components.etcd.activation: exactly one of auto, reload, signal, restart, "
+                "exec, none must be given; found restart and none"
             )
         ],
     ),
@@ -158,7 +158,12 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
     "a restart of nothing": (
         "{none: {}}",
         "{restart: {}}",
-        ["5: components.etcd.activation.restart.unit: is required"],
+        [
+            (
+                "5: components.etcd.activation.restart: exactly one of unit, static_pod, "
+                "container, process, exec must be given; found none"
+            )
+        ],
     ),
     "a login with two secret-ids": (
         "issuers:\n",
@@ -316,7 +321,7 @@ def test_faults_of_all_kinds_come_at_once_and_in_order(tmp_path: Path) -> None:
         ["certrotd.yaml:2", "defaults.owner"],
         ["certrotd.yaml:2", "defaults.ttl"],
         ["certrotd.yaml:7", "components.etcd.after"],
-        ["certrotd.yaml:8", "components.etcd.activation.restart.unit"],
+        ["certrotd.yaml:8", "components.etcd.activation.restart"],
         ["certrotd.yaml:11", "components.etcd.certificates.server.issuer"],
         ["certrotd.yaml:13", "components.etcd.certificates.server.dns_names[0]"],
     ]

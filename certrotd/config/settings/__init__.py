@@ -11,24 +11,20 @@ from types import MappingProxyType
 from typing import Literal
 
 from certrotd.config.section import Section
-from certrotd.config.settings.components import (
+from certrotd.config.settings.activations import (
     Activation,
     ActivationCommand,
-    Certificate,
-    ClientProof,
+    Auto,
     Command,
-    Component,
-    Gate,
-    HttpGate,
+    Container,
     Nothing,
-    Output,
-    Proof,
+    Process,
     Restart,
     Signal,
-    StartedProof,
-    TcpGate,
-    TlsProof,
+    StaticPod,
+    VersionSource,
 )
+from certrotd.config.settings.components import Certificate, Component, Output, ReadFile
 from certrotd.config.settings.issuers import (
     AppRole,
     Auth,
@@ -40,40 +36,61 @@ from certrotd.config.settings.issuers import (
     Vault,
     VaultPki,
 )
+from certrotd.config.settings.probes import (
+    ApiserverGate,
+    ClientProof,
+    EtcdGate,
+    Gate,
+    HttpGate,
+    LeaseGate,
+    Proof,
+    StartedProof,
+    TcpGate,
+    TlsProof,
+)
 from certrotd.config.settings.words import Count, Duration, Name, Path, Period, Text, TimeOfDay
 from certrotd.core.model import KeyAlgorithm
 
 __all__ = [
     "Activation",
     "ActivationCommand",
+    "ApiserverGate",
     "AppRole",
     "Auth",
     "Authority",
+    "Auto",
     "Certificate",
     "CertificateLogin",
     "ClientProof",
     "Command",
     "Component",
+    "Container",
     "Defaults",
+    "EtcdGate",
     "Gate",
     "HttpGate",
     "Issuer",
+    "LeaseGate",
     "Limits",
     "LogSettings",
     "Nothing",
     "Output",
+    "Process",
     "Proof",
+    "ReadFile",
     "Restart",
     "Root",
     "Schedule",
     "ServiceAccount",
     "Signal",
     "StartedProof",
+    "StaticPod",
     "TcpGate",
     "TlsProof",
     "TokenRole",
     "Vault",
     "VaultPki",
+    "VersionSource",
 ]
 
 
