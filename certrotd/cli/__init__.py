@@ -15,13 +15,14 @@ from certrotd.cli.configuring import completion, config
 from certrotd.cli.demonstrating import demo
 from certrotd.cli.looking import check, history, inspect, plan, status
 from certrotd.cli.outcome import ExitCode, of_error
+from certrotd.cli.presetting import presets
 from certrotd.cli.rotating import hold, resume, rollback, rotate, run
 from certrotd.core.errors import CertrotdError
 
 _GROUPS = (
     ("Look", (plan, status, check, history, inspect)),
     ("Act", (rotate, run, rollback, hold, resume)),
-    ("Set up", (config, demo, completion)),
+    ("Set up", (config, presets, demo, completion)),
 )
 
 

@@ -1,0 +1,11 @@
+"""What is known of control planes, as data: programs, their flags, and how they reload.
+
+The YAML files beside this module are the knowledge; the modules only read them into frozen types.
+"""
+
+from __future__ import annotations
+
+from certrotd.presets.matrix import matrix, oldest
+from certrotd.presets.programs import FlagPair, Lease, Program, programs
+
+__all__ = ["FlagPair", "Lease", "Program", "matrix", "oldest", "programs"]
