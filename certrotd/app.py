@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from certrotd import presets
 from certrotd.adapters.ca import FileAuthority
 from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.flock import FileLock
@@ -122,6 +123,7 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
         hold=FileHold(str(state / "hold")),
         log=log,
         stopping=stop.is_set,
+        matrix=presets.matrix,
     )
     return App(
         config=config,

@@ -207,6 +207,8 @@ class Event(StrEnum):
     ISSUER_WARNED = "issuer_warned"
     ISSUER_RETRIED = "issuer_retried"
     STEP_STARTED = "step_started"
+    RELOAD_AWAITED = "reload_awaited"
+    RELOAD_NOT_SEEN = "reload_not_seen"
     COMPONENT_ACTIVATED = "component_activated"
     COMPONENT_LEFT_STOPPED = "component_left_stopped"
     COMPONENT_PROVEN = "component_proven"
@@ -235,6 +237,7 @@ _WARNINGS = frozenset(
         Event.RUN_DEFERRED,
         Event.ISSUER_WARNED,
         Event.ISSUER_RETRIED,
+        Event.RELOAD_NOT_SEEN,
         Event.ROLLBACK_STARTED,
         Event.COMPONENT_ROLLED_BACK,
         Event.HOLD_PLACED,

@@ -56,14 +56,20 @@ def run(config_path: Path) -> None:
 @output_option
 @click.option("--force", is_flag=True, help="Replace what is fresh, too.")
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
+@click.option(
+    "--allow-degraded",
+    is_flag=True,
+    help="Go on with a cluster that works but has less to spare, as etcd with a member down.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def rotate(
+def rotate(  # noqa: PLR0913  # one for each option
     components: tuple[str, ...],
     config_path: Path,
     form: str,
     *,
     force: bool,
     dry_run: bool,
+    allow_degraded: bool,
     yes: bool,
 ) -> None:
     """Rotate once what is due, in order, each component proved before the next is touched.
@@ -76,6 +82,7 @@ def rotate(
       certrotd rotate                        # what is due, after asking
       certrotd rotate --force etcd --yes     # etcd now, whatever its age
       certrotd rotate --dry-run -o json
+      certrotd rotate etcd --allow-degraded  # although a member of etcd is down
     \b
     Exit codes:
       0 done   1 failed   2 usage   3 configuration   4 rolled back or on hold
@@ -85,7 +92,7 @@ def rotate(
     from certrotd.core.planning import Wish
 
     app = _opened_for_work(config_path, form)
-    wish = Wish(components=known(app, components), force=force)
+    wish = Wish(components=known(app, components), force=force, allow_degraded=allow_degraded)
     if dry_run or not yes:
         found = app.rotator.plan(wish)
         if dry_run or not found.steps:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from certrotd.app import App
-    from certrotd.core.model import Entry, Finding, Observation, Plan, RunReport, Step
+    from certrotd.core.model import Decision, Entry, Finding, Observation, Plan, RunReport, Step
 
 Data = dict[str, object]
 
@@ -43,7 +43,23 @@ def _step_data(step: Step) -> Data:
             for each in step.replacements
         ],
         "owed": [each.certificate for each in step.owed.published] if step.owed else [],
+        "outdated": list(step.owed.outdated) if step.owed else [],
+        "decision": _decision_data(step.decision) if step.decision else None,
     }
+
+
+def _decision_data(decision: Decision) -> Data:
+    return {
+        "restart": decision.restart,
+        "reasons": list(decision.reasons),
+        "within": decision.within.total_seconds(),
+    }
+
+
+def _how(step: Step) -> str:
+    """Say how a step's process comes to use its new certificates."""
+    told = step.component.activation_detail or str(step.component.activation)
+    return told if step.decision is None or step.decision.restart else "reloads by itself"
 
 
 def plan_text(plan: Plan) -> str:
@@ -54,22 +70,32 @@ def plan_text(plan: Plan) -> str:
             f"Nothing is due: all {fresh} certificates are fresh."
             f" Next daily slot: {moment(plan.next_slot)}."
         )
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, step in enumerate(plan.steps, 1):
-        how = step.component.activation_detail or str(step.component.activation)
+        how = _how(step)
         for each in step.replacements:
             first = each.findings[0]
-            where = (str(number), step.component.name, each.spec.name, how)
-            rows.append((*where, str(first.reason), first.detail))
+            named = (str(number), step.component.name, each.spec.name, how)
+            rows.append((*named, str(first.reason), first.detail))
         if step.owed and not step.replacements:
             rows.extend(
                 (str(number), step.component.name, each.certificate, how, "owed",
                  f"published {moment(each.published_at)}, not shown to be in use")
                 for each in step.owed.published
             )  # fmt: skip
+        if step.owed and step.owed.outdated and not step.replacements:
+            rows.append(
+                (str(number), step.component.name, "-", how, "outdated", step.owed.outdated[0])
+            )
     header = ("STEP", "COMPONENT", "CERTIFICATE", "ACTIVATION", "REASON", "DETAIL")
     fresh = len(plan.observations) - len(plan.replacements)
-    return f"{table(header, rows)}\n{len(plan.replacements)} to replace, {fresh} left alone."
+    lines = [table(header, rows), f"{len(plan.replacements)} to replace, {fresh} left alone."]
+    for step in plan.steps:
+        if step.decision:
+            verdict = "restart" if step.decision.restart else "no restart"
+            lines.append(f"{step.component.name}: {verdict}")
+            lines += [f"  {reason}" for reason in step.decision.reasons]
+    return "\n".join(lines)
 
 
 def _served(plan: Plan, observation: Observation) -> bool | None:
@@ -137,7 +163,12 @@ def status_text(plan: Plan, app: App) -> str:
     lines += [
         f"OWED: {step.component.name} was not shown to use what is published"
         for step in plan.steps
-        if step.owed
+        if step.owed and step.owed.unproved
+    ]
+    lines += [
+        f"OUTDATED: {step.component.name}: {told}"
+        for step in plan.steps
+        for told in (step.owed.outdated if step.owed else ())
     ]
     lines.append(table(header, rows))
     lines.append(f"Next daily slot: {moment(plan.next_slot)}.")

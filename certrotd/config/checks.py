@@ -5,9 +5,11 @@ from __future__ import annotations
 import graphlib
 from typing import TYPE_CHECKING
 
+from certrotd import presets
 from certrotd.config.faults import Table
 from certrotd.config.outputs import OutputChecks, holds_identity, pair_material
 from certrotd.core.model import Usage
+from certrotd.core.reloading import UNREAD
 
 if TYPE_CHECKING:
     from certrotd.config import settings
@@ -116,6 +118,8 @@ class _Components:
 
     def _activation(self, at: Location, given: settings.Component) -> None:
         here, activation = (*at, "activation"), given.activation
+        if given.reads and not activation.auto:
+            self._faults.add((*at, "reads"), "goes with the activation `auto` only", here)
         kind = "auto" if activation.auto else "reload"
         proved = any(each.tls or each.client for each in given.proofs)
         if (activation.reload or activation.auto) and not proved:
@@ -133,6 +137,10 @@ class _Components:
 
     def _auto(self, at: Location, auto: settings.Auto, component: settings.Component) -> None:
         """What the reload matrix is asked about must be in it."""
+        programs = presets.programs()
+        table = Table("program of the reload matrix", programs, ())
+        if not self._faults.reference((*at, "program"), auto.program, table):
+            return
         if auto.restart.exec:
             self._program((*at, "restart", "exec"), auto.restart.exec)
         for i, source in enumerate(auto.version):
@@ -141,6 +149,7 @@ class _Components:
         here = at[:2]
         for name, certificate in component.certificates.items():
             named = (*here, "certificates", name)
+            self._material((*named, "material"), certificate.material, programs[auto.program])
             if pair_material(certificate) is None:
                 self._faults.add(
                     (*named, "material"),
@@ -148,12 +157,21 @@ class _Components:
                     at,
                 )
             for i, output in enumerate(certificate.outputs):
+                at_output = (*named, "outputs", i, "material")
+                self._material(at_output, output.material, programs[auto.program])
                 if output.ca and output.material is None:
                     self._faults.add(
-                        (*named, "outputs", i, "material"),
+                        at_output,
                         "is required with `auto`: what is the CA file to the program?",
                         at,
                     )
+        for i, file in enumerate(component.reads):
+            self._material((*here, "reads", i, "material"), file.material, programs[auto.program])
+
+    def _material(self, at: Location, material: str | None, program: presets.Program) -> None:
+        if material is not None:
+            known = Table(f"material of {program.name}", (*program.materials, UNREAD), ())
+            self._faults.reference(at, material, known)
 
     def _program(self, at: Location, given: settings.ActivationCommand) -> None:
         self._command((*at, "command"), given.command)

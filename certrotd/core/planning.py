@@ -22,7 +22,7 @@ from certrotd.core.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime, timedelta
 
     from certrotd.core.model import (
@@ -77,6 +77,33 @@ def ordered(components: Iterable[Component]) -> tuple[Component, ...]:
             else:
                 result.setdefault(name, trail.pop(name))
     return tuple(result.values())
+
+
+def leaders_last(
+    steps: tuple[Step, ...],
+    leaders: Collection[ComponentName],
+    components: Iterable[Component],
+) -> tuple[Step, ...]:
+    """Let who leads its cluster come after who stands by, where `after` leaves a choice.
+
+    A standby that does not take its new certificate stops the run before the leader is touched.
+    """
+    waits = _waits(components)
+    waiting, result = {step.component.name: step for step in steps}, []
+    while waiting:
+        free = [name for name in waits if name in waiting and not waits[name] & waiting.keys()]
+        # A cycle, which the configuration refuses, does not keep it from ending.
+        chosen = next((name for name in free if name not in leaders), next(iter(free or waiting)))
+        result.append(waiting.pop(chosen))
+    return tuple(result)
+
+
+def _waits(components: Iterable[Component]) -> dict[ComponentName, set[ComponentName]]:
+    """Return for each component all that must be done before it, in order."""
+    waits: dict[ComponentName, set[ComponentName]] = {}
+    for each in ordered(components):
+        waits[each.name] = set(each.after).union(*(waits.get(name, ()) for name in each.after))
+    return waits
 
 
 def observe(
@@ -169,16 +196,17 @@ def _debt(component: Component, account: Owed | None, found: list[Observation]) 
         if each.leaf is not None
         and each.stored.published_at is not None
         and (
-            (account is not None and each.stored.published_at >= account.since)
+            (account is not None and account.begun and each.stored.published_at >= account.since)
             or any(finding.reason is Reason.NOT_SERVED for finding in each.findings)
         )
     )
     if not published:
-        return None
-    recorded = {each.generation: each for each in account.published} if account else {}
-    since = account.since if account else min(each.published_at for each in published)
-    full = tuple(recorded.get(each.generation, each) for each in published)
-    return Owed(component=component.name, since=since, published=full, begun=account is not None)
+        return replace(account, published=(), begun=False) if account and account.outdated else None
+    if account is None:
+        since = min(each.published_at for each in published)
+        return Owed(component=component.name, since=since, published=published)
+    recorded = {each.generation: each for each in account.published}
+    return replace(account, published=tuple(recorded.get(e.generation, e) for e in published))
 
 
 def as_published(observation: Observation) -> Published:

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from certrotd.core.model import Decision
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
 Version = tuple[int, int, int]
 
+UNREAD = "unread"
+"""The material of what the process itself never reads, as a pair for its health checks."""
 LOOPBACK_MARGIN = timedelta(days=30)
 """How long before the end of its loopback certificate kube-apiserver is restarted."""
 
@@ -65,15 +69,6 @@ class ChangedFile:
     path: str
     material: str | None
     remaining: timedelta | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """Whether the process must be restarted, and why, or how long its reload may take."""
-
-    restart: bool
-    reasons: tuple[str, ...]
-    within: timedelta
 
 
 def parse_version(text: str) -> Version | None:

@@ -5,12 +5,15 @@ Changes nothing, asks no issuer for anything but its pinned anchors.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certrotd.core import planning, renewal
 from certrotd.core.errors import CertrotdError
 from certrotd.core.model import Expectation, Reason, ServiceState
 from certrotd.core.planning import Moment
+from certrotd.rotator.deciding import decided, with_outdated
+from certrotd.rotator.waiting import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,8 +66,9 @@ def look(world: World, wish: Wish, entries: Iterable[Entry]) -> Plan:
             observations[each.certificate] = planning.with_finding(
                 seen, Reason.NOT_SERVED, each.detail
             )
-    owed = planning.owed_work(entries)
-    return planning.plan(world.components, observations, owed, wish, moment, evidence)
+    owed = with_outdated(world, planning.owed_work(entries), now)
+    plan = planning.plan(world.components, observations, owed, wish, moment, evidence)
+    return decided(world, plan, {name: found for name, (found, _) in anchors.items()})
 
 
 def _anchors(world: World, issuer: IssuerName) -> tuple[tuple[bytes, ...], str]:
@@ -114,10 +118,4 @@ def _probe(
         expected = expectations(observations[spec.name] for spec in component.certificates)
         if expected and keeper.proofs and keeper.service.state() is not ServiceState.STOPPED:
             work += [(proof, expected) for proof in keeper.proofs]
-    if len(work) < 2:  # noqa: PLR2004  # one needs no threads
-        return tuple(proof.check(expected) for proof, expected in work)
-    # Imported here because a node without proofs need not wait for it.
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
-
-    with ThreadPoolExecutor(len(work), thread_name_prefix="probe") as pool:
-        return tuple(pool.map(lambda each: each[0].check(each[1]), work))
+    return together([partial(proof.check, expected) for proof, expected in work], "probe")

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from certrotd.core import planning
-from certrotd.core.errors import CertrotdError, OnHold, PermanentError, TransientError
+from certrotd.core.errors import (
+    CertrotdError,
+    OnHold,
+    PermanentError,
+    TransientError,
+)
 from certrotd.core.model import Result, RunId, RunReport, StepReport
 from certrotd.ports import Event
+from certrotd.rotator import gating
+from certrotd.rotator.deciding import decided_for
 from certrotd.rotator.issuing import Issuing, issuer_problem
 from certrotd.rotator.looking import look
 from certrotd.rotator.retiring import retire, unproved
-from certrotd.rotator.stepping import Stepper
+from certrotd.rotator.stepping import Stepper, unhealthy
 
 if TYPE_CHECKING:
     from certrotd.core.model import (
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
         Component,
         ComponentName,
         Entry,
+        Evidence,
         GenerationId,
         IssuerName,
         Plan,
@@ -65,7 +74,7 @@ class Rotator:
             plan = look(world, wish, entries)
             if plan.steps and (held := world.hold.placed()):
                 raise OnHold(*held)
-            steps = self._steps(plan, run, entries) if plan.steps else ()
+            steps = self._steps(plan, run, entries, wish) if plan.steps else ()
             specs = (spec for each in world.components for spec in each.certificates)
             retire(world, specs, None if steps else unproved(entries))
             report = RunReport(
@@ -112,7 +121,8 @@ class Rotator:
             # First the hold: the daemon would replace the old pair within the minute.
             world.hold.place(f"{name} was rolled back by an operator", started_at)
             world.log(Event.HOLD_PLACED, component=name, reason="rolled back by an operator")
-            evidence = Stepper(world, run, seen).put_back(component, back)
+            decision = decided_for(world, component, (spec for spec, _ in back))
+            evidence = Stepper(world, run, seen).put_back(component, back, decision)
             step = StepReport(component=name, result=Result.ROLLED_BACK, evidence=evidence)
             return RunReport(
                 run=run,
@@ -122,7 +132,9 @@ class Rotator:
                 result=Result.ROLLED_BACK,
             )
 
-    def _steps(self, plan: Plan, run: RunId, entries: tuple[Entry, ...]) -> tuple[StepReport, ...]:
+    def _steps(
+        self, plan: Plan, run: RunId, entries: tuple[Entry, ...], wish: Wish
+    ) -> tuple[StepReport, ...]:
         world = self._world
         world.log(
             Event.RUN_STARTED,
@@ -130,22 +142,25 @@ class Rotator:
             components=[step.component.name for step in plan.steps],
             certificates=len(plan.replacements),
         )
-        ready, unready = self._make_ready(plan, run, entries)
+        plan, ill = self._looked_at(plan, allow_degraded=wish.allow_degraded)
+        well = replace(plan, steps=tuple(s for s in plan.steps if s.component.name not in ill))
+        ready, unready = self._make_ready(well, run, entries)
         observations = {each.spec.name: each for each in plan.observations}
-        stepper = Stepper(world, run, observations, self._issuing.published)
+        stepper = Stepper(
+            world,
+            run,
+            observations,
+            self._issuing.published,
+            allow_degraded=wish.allow_degraded,
+        )
         reports: list[StepReport] = []
         stopped = ""
         for step in plan.steps:
             name = step.component.name
-            if name in unready:
-                report = _not_done(step.component, unready[name])
-                world.log(
-                    Event.STEP_FAILED,
-                    component=name,
-                    result=report.result,
-                    error=report.error,
-                    hint=report.hint,
-                )
+            if name in ill:
+                report = ill[name]
+            elif name in unready:
+                report = self._left_alone(step.component, unready[name])
             elif stopped or world.stopping():
                 why = stopped or "certrotd was asked to stop"
                 report = StepReport(
@@ -159,6 +174,47 @@ class Rotator:
                     stopped = f"{name} failed"
             reports.append(report)
         return tuple(reports)
+
+    def _looked_at(
+        self, plan: Plan, *, allow_degraded: bool
+    ) -> tuple[Plan, dict[ComponentName, StepReport]]:
+        """Look at the health of all that shall be touched; report who is left alone, and why.
+
+        One that is ill keeps the others back, too: what it needs may be what they are. Only what
+        mends something, or cannot wait, goes on. Leaders come last.
+        """
+        world = self._world
+        found = gating.before_all(world, plan.steps, allow_degraded=allow_degraded)
+        leaders = {name for name, seen in found.items() if any(each.leads for each in seen)}
+        steps = planning.leaders_last(plan.steps, leaders, world.components)
+        closed = {name: bad for name, seen in found.items() if (bad := _not_held(seen))}
+        ill: dict[ComponentName, StepReport] = {}
+        for step in steps:
+            name = step.component.name
+            if name in closed:
+                ill[name] = self._left_alone(
+                    step.component, unhealthy(step.component, closed[name])
+                )
+            elif closed and not gating.urgent(step):
+                why = f"not touched: {', '.join(closed)} is not healthy"
+                ill[name] = StepReport(component=name, result=Result.SKIPPED, error=why)
+        return replace(plan, steps=steps), ill
+
+    def _left_alone(self, component: Component, error: CertrotdError) -> StepReport:
+        report = StepReport(
+            component=component.name,
+            result=Result.DEFERRED if isinstance(error, TransientError) else Result.FAILED,
+            error=str(error),
+            hint=error.hint,
+        )
+        self._world.log(
+            Event.STEP_FAILED,
+            component=component.name,
+            result=report.result,
+            error=report.error,
+            hint=report.hint,
+        )
+        return report
 
     def _make_ready(
         self, plan: Plan, run: RunId, entries: tuple[Entry, ...]
@@ -215,10 +271,5 @@ def _sorted_out(
     return pairs, next(iter(permanent or errors), None)
 
 
-def _not_done(component: Component, error: CertrotdError) -> StepReport:
-    return StepReport(
-        component=component.name,
-        result=Result.DEFERRED if isinstance(error, TransientError) else Result.FAILED,
-        error=str(error),
-        hint=error.hint,
-    )
+def _not_held(evidence: tuple[Evidence, ...]) -> tuple[Evidence, ...]:
+    return tuple(each for each in evidence if not each.holds)

@@ -6,12 +6,11 @@ that whatever a crash leaves half done is owed to the next run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from certrotd.core import planning, policy
-from certrotd.core.errors import CertrotdError, GateClosed, ProofMissing
+from certrotd.core.errors import CertrotdError, GateClosed
 from certrotd.core.model import (
     ActivationKind,
     Change,
@@ -22,20 +21,22 @@ from certrotd.core.model import (
     StepReport,
 )
 from certrotd.ports import Event
-from certrotd.rotator.looking import expectation, expectations, promise
+from certrotd.rotator import gating
+from certrotd.rotator.activating import Activator, Progress
+from certrotd.rotator.deciding import unusable
+from certrotd.rotator.looking import promise
 from certrotd.rotator.publishing import publish
-from certrotd.rotator.retiring import retire
 from certrotd.rotator.waiting import wait_until_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from certrotd.core.model import (
         CertificateName,
         CertificateSpec,
         Component,
+        Decision,
         Evidence,
-        Expectation,
         GenerationId,
         Observation,
         Published,
@@ -45,20 +46,10 @@ if TYPE_CHECKING:
     )
     from certrotd.rotator.world import World
 
-PRE_GATE = 5.0
-"""How long, in seconds, a component may take to show that it is healthy before it is touched."""
+_RELOADING = (ActivationKind.RELOAD, ActivationKind.AUTO)
+"""Who watches its files may use what was published without being told."""
 
 LEFT_STOPPED = "it is down and stays so; it will start with what is published"
-
-
-@dataclass(slots=True)
-class _Progress:
-    """How far a step has come; a rollback starts from here."""
-
-    begun: bool = False
-    published: list[Published] = field(default_factory=list)
-    activated: bool = False
-    evidence: tuple[Evidence, ...] = ()
 
 
 class Stepper:
@@ -70,19 +61,25 @@ class Stepper:
         run: RunId,
         observations: Mapping[CertificateName, Observation],
         kept: Callable[[CertificateName], None] = lambda _name: None,
+        *,
+        allow_degraded: bool = False,
     ) -> None:
         """Say which run this is; `kept` is told of every pair that is on disk now."""
         self._world = world
         self._run = run
         self._seen = observations
         self._kept = kept
+        self._allow_degraded = allow_degraded
+        self._activator = Activator(
+            world, observations, self._journal, allow_degraded=allow_degraded
+        )
 
     def take(self, step: Step, verified: tuple[Verified, ...]) -> StepReport:
         """Take one step to its end, whatever that is; never raises a CertrotdError."""
         world, component = self._world, step.component
         started = world.clock.monotonic()
         world.log(Event.STEP_STARTED, component=component.name, certificates=len(verified))
-        progress = _Progress()
+        progress = Progress()
         try:
             result = self._forward(step, verified, progress)
         except CertrotdError as e:
@@ -105,7 +102,10 @@ class Stepper:
         return report
 
     def put_back(
-        self, component: Component, back: tuple[tuple[CertificateSpec, GenerationId], ...]
+        self,
+        component: Component,
+        back: tuple[tuple[CertificateSpec, GenerationId], ...],
+        decision: Decision | None,
     ) -> tuple[Evidence, ...]:
         """Publish kept copies as new generations, activate and prove them.
 
@@ -114,16 +114,18 @@ class Stepper:
         Raises:
             CertrotdError: whatever went wrong; what was published by then stays owed.
         """
-        progress = _Progress()
+        progress = Progress()
         self._republish(component, back, progress)
         if self._world.keepers[component.name].service.state() is ServiceState.STOPPED:
             self._tell_left_stopped(component)
         else:
-            self._activate_and_prove(component, tuple(progress.published), progress)
+            self._activator.activate_and_prove(
+                component, tuple(progress.published), progress, decision
+            )
         self._put_back_done(component, progress)
         return progress.evidence
 
-    def _forward(self, step: Step, verified: tuple[Verified, ...], progress: _Progress) -> Result:
+    def _forward(self, step: Step, verified: tuple[Verified, ...], progress: Progress) -> Result:
         component = step.component
         down = self._is_down(step, verified)
         if not down:
@@ -135,7 +137,8 @@ class Stepper:
             self._tell_left_stopped(component)
             self._journal(component, EntryKind.DONE, LEFT_STOPPED)
             return Result.STOPPED
-        self._activate_and_prove(component, (*_carried(step), *progress.published), progress)
+        published = (*_carried(step), *progress.published)
+        self._activator.activate_and_prove(component, published, progress, step.decision)
         self._journal(component, EntryKind.DONE)
         return Result.DONE
 
@@ -166,21 +169,24 @@ class Stepper:
         return begun and spec.name in unproved and not self._world.store.history(spec)
 
     def _pre_gate(self, step: Step) -> None:
-        """Refuse to touch a component that is unhealthy for reasons a new pair cannot mend."""
-        findings = [finding for each in step.replacements for finding in each.findings]
-        if step.owed or any(finding.reason in policy.BROKEN for finding in findings):
-            return
-        keeper = self._world.keepers[step.component.name]
-        checks = tuple(gate.check for gate in keeper.gates)
-        evidence = wait_until_held(self._world, checks, PRE_GATE)
-        if closed := [each for each in evidence if not each.holds]:
+        """Refuse to touch a component that is unhealthy, or would not start again.
+
+        A new pair may mend what is broken or owed.
+        """
+        component = step.component
+        if not gating.exempt(step):
+            gates = gating.checks(self._world, component, allow_degraded=self._allow_degraded)
+            evidence = wait_until_held(self._world, gates, gating.PRE_GATE)
+            if closed := [each for each in evidence if not each.holds]:
+                raise unhealthy(component, closed)
+        if step.decision and step.decision.restart and (bad := unusable(self._world, component)):
             raise GateClosed(
-                f"{step.component.name} is not healthy and was not touched: {_told(closed)}",
-                component=step.component.name,
-                hint="mend it first; only healthy components get new certificates",
+                f"{component.name} must be restarted and would not start again: {'; '.join(bad)}",
+                component=component.name,
+                hint="mend these files first; nothing was changed",
             )
 
-    def _publish(self, step: Step, verified: tuple[Verified, ...], progress: _Progress) -> None:
+    def _publish(self, step: Step, verified: tuple[Verified, ...], progress: Progress) -> None:
         """Publish all of a component's pairs, several at a time, and write them down together."""
         failures: list[CertrotdError] = []
         try:
@@ -196,64 +202,7 @@ class Stepper:
         if failures:
             raise failures[0]
 
-    def _activate_and_prove(
-        self, component: Component, published: tuple[Published, ...], progress: _Progress
-    ) -> None:
-        world, keeper = self._world, self._world.keepers[component.name]
-        progress.activated = True
-        keeper.service.activate()
-        self._journal(component, EntryKind.ACTIVATED)
-        if component.activation is not ActivationKind.NONE:
-            world.log(
-                Event.COMPONENT_ACTIVATED,
-                component=component.name,
-                how=component.activation,
-                detail=component.activation_detail,
-            )
-        if component.activation is ActivationKind.RELOAD:
-            # Watchers of an inode wake only when the old file is unlinked.
-            world.clock.sleep(world.bounds.grace.total_seconds())
-            retire(world, component.certificates, {component.name})
-        expected = expectations(self._seen[spec.name] for spec in component.certificates)
-        expected |= {each.certificate: expectation(each) for each in published}
-        self._prove(component, expected, progress)
-
-    def _prove(
-        self,
-        component: Component,
-        expected: Mapping[CertificateName, Expectation],
-        progress: _Progress,
-    ) -> None:
-        keeper, limit = self._world.keepers[component.name], component.proof_deadline
-        checks = tuple(partial(proof.check, expected) for proof in keeper.proofs)
-        proofs = progress.evidence = wait_until_held(self._world, checks, limit.total_seconds())
-        if missing := [each for each in proofs if not each.holds]:
-            raise ProofMissing(
-                f"{component.name} was not seen to use its new certificate within "
-                f"{limit.total_seconds():g} s: {_told(missing)}",
-                component=component.name,
-                hint=f"look at the log of {component.name}",
-            )
-        for each in proofs:
-            self._world.log(Event.COMPONENT_PROVEN, component=component.name, detail=each.detail)
-        gates = wait_until_held(
-            self._world,
-            tuple(gate.check for gate in keeper.gates),
-            limit.total_seconds(),
-            component.settle.total_seconds(),
-        )
-        progress.evidence = (*proofs, *gates)
-        if closed := [each for each in gates if not each.holds]:
-            raise GateClosed(
-                f"{component.name} uses its new certificate but is not healthy within "
-                f"{limit.total_seconds():g} s: {_told(closed)}",
-                component=component.name,
-                hint=f"look at the log of {component.name}",
-            )
-        for each in gates:
-            self._world.log(Event.GATE_PASSED, component=component.name, detail=each.detail)
-
-    def _backward(self, step: Step, progress: _Progress, cause: CertrotdError) -> StepReport:
+    def _backward(self, step: Step, progress: Progress, cause: CertrotdError) -> StepReport:
         """Put back what was there before, as far as there was something that worked."""
         component = step.component
         result, error, hint = Result.FAILED, str(cause), cause.hint
@@ -264,11 +213,13 @@ class Stepper:
             back = ()
             error = f"{error}; what to go back to cannot be read: {e}"
         if back:
-            again = _Progress()
+            again = Progress()
             try:
                 self._republish(component, back, again)
-                if progress.activated or component.activation is ActivationKind.RELOAD:
-                    self._activate_and_prove(component, tuple(again.published), again)
+                if progress.activated or component.activation in _RELOADING:
+                    self._activator.activate_and_prove(
+                        component, tuple(again.published), again, _back(step, progress)
+                    )
                     result, progress.evidence = Result.ROLLED_BACK, again.evidence
                 self._put_back_done(component, again)
                 changes = ()
@@ -288,7 +239,7 @@ class Stepper:
         )
 
     def _conclude(
-        self, component: Component, result: Result, error: str, progress: _Progress
+        self, component: Component, result: Result, error: str, progress: Progress
     ) -> str:
         """Write the failure down and, if the process was touched, hold; say what did not work."""
         world = self._world
@@ -305,7 +256,7 @@ class Stepper:
         return ""
 
     def _restorable(
-        self, step: Step, progress: _Progress
+        self, step: Step, progress: Progress
     ) -> tuple[tuple[CertificateSpec, GenerationId], ...]:
         """List what worked before and was replaced, by this step or by the one it finishes."""
         specs = {spec.name: spec for spec in step.component.certificates}
@@ -339,7 +290,7 @@ class Stepper:
         self,
         component: Component,
         back: tuple[tuple[CertificateSpec, GenerationId], ...],
-        progress: _Progress,
+        progress: Progress,
     ) -> None:
         names = ", ".join(spec.name for spec, _ in back)
         self._world.log(Event.ROLLBACK_STARTED, component=component.name, certificates=names)
@@ -351,12 +302,12 @@ class Stepper:
         finally:
             self._record(component, progress.published)
 
-    def _put_back_done(self, component: Component, progress: _Progress) -> None:
+    def _put_back_done(self, component: Component, progress: Progress) -> None:
         serials = ", ".join(f"{each.certificate} {each.serial}" for each in progress.published)
         self._journal(component, EntryKind.ROLLED_BACK, serials)
         self._world.log(Event.COMPONENT_ROLLED_BACK, component=component.name, certificates=serials)
 
-    def _changes(self, progress: _Progress) -> tuple[Change, ...]:
+    def _changes(self, progress: Progress) -> tuple[Change, ...]:
         leaves = {name: each.leaf for name, each in self._seen.items()}
         return tuple(
             Change(
@@ -388,13 +339,23 @@ class Stepper:
         return Entry(at=self._world.clock.now(), run=self._run, kind=kind, component=component.name)
 
 
+def _back(step: Step, progress: Progress) -> Decision | None:
+    """Decide how a process goes back: if it was restarted, by another restart."""
+    return replace(step.decision, restart=progress.restarted) if step.decision else None
+
+
+def unhealthy(component: Component, closed: Iterable[Evidence]) -> GateClosed:
+    """Say that a component is left alone because it is ill."""
+    return GateClosed(
+        f"{component.name} is not healthy and was not touched: {gating.told(closed)}",
+        component=component.name,
+        hint="mend it first; only healthy components get new certificates",
+    )
+
+
 def _carried(step: Step, *, all_of_them: bool = False) -> tuple[Published, ...]:
     """Return the owed publications, those that this step replaces only if asked for."""
     if step.owed is None:
         return ()
     replaced = frozenset() if all_of_them else {each.spec.name for each in step.replacements}
     return tuple(each for each in step.owed.published if each.certificate not in replaced)
-
-
-def _told(evidence: list[Evidence]) -> str:
-    return "; ".join(each.detail for each in evidence)

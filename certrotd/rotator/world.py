@@ -10,14 +10,28 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from certrotd.core.model import Component, ComponentName, IssuerName, Schedule
-    from certrotd.ports import Clock, Gate, Hold, Issuer, Journal, Lock, Log, Proof, Service, Store
+    from certrotd.core.reloading import MatrixRow
+    from certrotd.ports import (
+        Clock,
+        Gate,
+        Hold,
+        Issuer,
+        Journal,
+        Lock,
+        Log,
+        Proof,
+        Runtime,
+        Service,
+        Store,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeper:
-    """How one component is told, proved and checked."""
+    """How one component is told, proved and checked; `runtime` with the activation AUTO."""
 
     service: Service
+    runtime: Runtime | None = None
     proofs: tuple[Proof, ...] = ()
     gates: tuple[Gate, ...] = ()
 
@@ -41,7 +55,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything outside, behind its port. `stopping` is asked between two steps."""
+    """Everything outside, behind its port. `stopping` is asked between two steps.
+
+    `matrix` gives the reload matrix; only components with the activation AUTO need it.
+    """
 
     components: tuple[Component, ...]
     schedule: Schedule
@@ -55,3 +72,4 @@ class World:
     hold: Hold
     log: Log
     stopping: Callable[[], bool]
+    matrix: Callable[[], tuple[MatrixRow, ...]] = tuple

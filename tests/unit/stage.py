@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         RunReport,
         SigningRequest,
     )
+    from certrotd.core.reloading import MatrixRow
+    from tests.fakes.runtime import FakeRuntime
 
 HOME = Path("/pki")
 
@@ -85,6 +87,7 @@ class Process:
         self.on_activate: Callable[[], None] = lambda: None
         self.activations = 0
         self.started_at: datetime | None = None
+        self.watches = False
         self.serving: dict[CertificateName, tuple[str, str]] = {}
         self._store = store
 
@@ -108,6 +111,8 @@ class Process:
         self.load()
 
     def check(self, expected: Mapping[CertificateName, Expectation]) -> Evidence:
+        if self.watches and self.serving:
+            self.load()
         name = self.component.certificates[0].name
         wanted, (fingerprint, serial) = expected.get(name), self.serving.get(name, ("", ""))
         return Evidence(
@@ -142,6 +147,8 @@ class Stage:
             before = (each.name,)
         self.components = tuple(components)
         self.processes = {c.name: Process(c, self.store) for c in components}
+        self.runtimes: dict[ComponentName, FakeRuntime] = {}
+        self.matrix: tuple[MatrixRow, ...] = ()
         self.issuer = Signer(self.lab, self.clock)
         self.rotator = self.another()
 
@@ -162,7 +169,12 @@ class Stage:
                 issuers={IssuerName("lab"): self.issuer},
                 store=self.store,
                 keepers={
-                    name: Keeper(service=each, proofs=(each,), gates=(each.gate,))
+                    name: Keeper(
+                        service=each,
+                        proofs=(each,),
+                        gates=(each.gate,),
+                        runtime=self.runtimes.get(name),
+                    )
                     for name, each in self.processes.items()
                 },
                 journal=self.journal,
@@ -170,16 +182,17 @@ class Stage:
                 hold=self.hold,
                 log=self.log,
                 stopping=lambda: self.stop,
+                matrix=lambda: self.matrix,
             )
         )
 
     def __getitem__(self, name: str) -> Process:
         return self.processes[ComponentName(name)]
 
-    def run(self, *components: str, force: bool = False) -> RunReport:
+    def run(self, *components: str, **wish: bool) -> RunReport:
         """Run once."""
         names = frozenset(map(ComponentName, components))
-        return self.rotator.run(Wish(components=names, force=force))
+        return self.rotator.run(Wish(components=names, **wish))
 
     def started(self) -> Stage:
         """Bootstrap and start every process."""

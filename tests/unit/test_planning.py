@@ -212,12 +212,12 @@ def test_what_was_begun_and_is_on_disk_is_owed_with_its_record() -> None:
 
 
 def test_a_crash_between_the_switch_and_its_record_leaves_a_debt() -> None:
-    account = Owed(component=ComponentName("a"), since=NOW - 2 * HOUR)
+    account = Owed(component=ComponentName("a"), since=NOW - 2 * HOUR, begun=True)
     assert steps([component("a")], [seen("a")], {account.component: account}) == [("a", [], ["a"])]
 
 
 def test_a_crash_before_the_switch_leaves_no_debt() -> None:
-    account = Owed(component=ComponentName("a"), since=NOW)
+    account = Owed(component=ComponentName("a"), since=NOW, begun=True)
     assert steps([component("a")], [seen("a")], {account.component: account}) == []
 
 
@@ -226,6 +226,7 @@ def test_a_debt_of_a_generation_that_is_gone_is_forgotten() -> None:
         component=ComponentName("a"),
         since=NOW - 2 * HOUR,
         published=(published("a", generation=GenerationId("gone")),),
+        begun=True,
     )
     made = planning.plan(
         (component("a"),),

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.core.model import Decision
 from certrotd.core.reloading import (
     LOOPBACK_MARGIN,
     ChangedFile,
-    Decision,
     MatrixRow,
     Version,
     decide,

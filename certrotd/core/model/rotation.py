@@ -193,28 +193,33 @@ class Owed:
     """Publications since `since` whose activation or proof was never recorded as done.
 
     `begun` says that the journal knows of the step; otherwise a process was seen not to use what
-    was published, whatever became of the step that published it.
+    was published, whatever became of the step that published it. `outdated` says which files the
+    process has read before somebody else changed them, and will not read again by itself.
     """
 
     component: ComponentName
     since: datetime
     published: tuple[Published, ...] = ()
     begun: bool = False
+    outdated: tuple[str, ...] = ()
+
+    @property
+    def unproved(self) -> bool:
+        """Whether it is about a publication."""
+        return self.begun or bool(self.published)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """All that happens to one component in a run: its replacements, then one activation.
 
-    `decision` is made for the activation AUTO alone. `outdated` says which files the process read
-    before they were changed, by somebody else.
+    `decision` is made for the activation AUTO alone.
     """
 
     component: Component
     replacements: tuple[Replacement, ...]
     owed: Owed | None = None
     decision: Decision | None = None
-    outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

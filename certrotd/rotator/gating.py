@@ -1,0 +1,75 @@
+"""Health: whether components may be touched, and whether they are well again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from certrotd.core import policy
+from certrotd.core.model import Reason
+from certrotd.rotator.waiting import together, wait_until_held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from certrotd.core.model import Component, ComponentName, Evidence, Step
+    from certrotd.ports import Gate
+    from certrotd.rotator.world import World
+
+PRE_GATE = 5.0
+"""How long, in seconds, a component may take to show that it is healthy before it is touched."""
+
+
+def checks(
+    world: World, component: Component, *, allow_degraded: bool = False
+) -> tuple[Callable[[], Evidence], ...]:
+    """Return one look at each gate of a component."""
+    look = partial(_lenient) if allow_degraded else partial(_strict)
+    return tuple(partial(look, gate) for gate in world.keepers[component.name].gates)
+
+
+def exempt(step: Step) -> bool:
+    """Whether ill health is no reason to leave a component alone: this step may mend it."""
+    findings = (finding for each in step.replacements for finding in each.findings)
+    owed = step.owed is not None and step.owed.unproved
+    return owed or any(finding.reason in policy.BROKEN for finding in findings)
+
+
+def urgent(step: Step) -> bool:
+    """Whether the step cannot wait until other components are well: a certificate is at its end."""
+    findings = (finding for each in step.replacements for finding in each.findings)
+    return exempt(step) or any(finding.reason is Reason.EXPIRING for finding in findings)
+
+
+def before_all(
+    world: World, steps: Iterable[Step], *, allow_degraded: bool
+) -> dict[ComponentName, tuple[Evidence, ...]]:
+    """Look at the gates of all steps' components at once, each until it holds or PRE_GATE is over.
+
+    Components that are exempt or have no gates are not looked at.
+    """
+    asked = []
+    for step in steps:
+        gates = checks(world, step.component, allow_degraded=allow_degraded)
+        if gates and not exempt(step):
+            asked.append((step.component.name, gates))
+    looks = [partial(wait_until_held, world, gates, PRE_GATE) for _, gates in asked]
+    found = together(looks, "gate")
+    return {name: evidence for (name, _), evidence in zip(asked, found, strict=True)}
+
+
+def told(evidence: Iterable[Evidence]) -> str:
+    """Return the details in one line."""
+    return "; ".join(each.detail for each in evidence)
+
+
+def _strict(gate: Gate) -> Evidence:
+    return gate.check()
+
+
+def _lenient(gate: Gate) -> Evidence:
+    evidence = gate.check()
+    if evidence.holds or not evidence.degraded:
+        return evidence
+    return replace(evidence, holds=True, detail=f"{evidence.detail} (degraded, and allowed to be)")
