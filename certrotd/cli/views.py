@@ -101,7 +101,7 @@ def plan_text(plan: Plan) -> str:
 def _served(plan: Plan, observation: Observation) -> bool | None:
     """Whether the running process was seen to use the leaf; None if nobody could tell."""
     mine = [each for each in plan.evidence if each.certificate == observation.spec.name]
-    if any(each.stale for each in mine):
+    if any(each.stale or each.foreign for each in mine):
         return False
     return True if any(each.holds for each in mine) else None
 

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 
 from certrotd.core import policy
 from certrotd.core.model import Reason
+from certrotd.rotator.looking import on_disk
 from certrotd.rotator.waiting import together, wait_until_held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from certrotd.core.model import Component, ComponentName, Evidence, Step
-    from certrotd.ports import Gate
+    from certrotd.core.model import (
+        CertificateName,
+        Component,
+        ComponentName,
+        Evidence,
+        Expectation,
+        Observation,
+        Step,
+    )
+    from certrotd.ports import Gate, Proof
     from certrotd.rotator.world import World
 
 PRE_GATE = 5.0
@@ -43,20 +52,35 @@ def urgent(step: Step) -> bool:
 
 
 def before_all(
-    world: World, steps: Iterable[Step], *, allow_degraded: bool
+    world: World,
+    steps: Iterable[Step],
+    observations: Iterable[Observation],
+    *,
+    allow_degraded: bool,
 ) -> dict[ComponentName, tuple[Evidence, ...]]:
     """Look at the gates of all steps' components at once, each until it holds or PRE_GATE is over.
 
-    Components that are exempt or have no gates are not looked at.
+    Whether it is the component that answers is looked at, too. What is exempt is not looked at.
     """
-    asked = []
+    expected = on_disk(observations)
+    names, looks = [], []
     for step in steps:
-        gates = checks(world, step.component, allow_degraded=allow_degraded)
-        if gates and not exempt(step):
-            asked.append((step.component.name, gates))
-    looks = [partial(wait_until_held, world, gates, PRE_GATE) for _, gates in asked]
-    found = together(looks, "gate")
-    return {name: evidence for (name, _), evidence in zip(asked, found, strict=True)}
+        if not exempt(step):
+            names.append(step.component.name)
+            gates = checks(world, step.component, allow_degraded=allow_degraded)
+            proofs = world.keepers[step.component.name].proofs
+            looks.append(partial(_looked, world, gates, proofs, expected))
+    return dict(zip(names, together(looks, "gate"), strict=True))
+
+
+def _looked(
+    world: World,
+    gates: tuple[Callable[[], Evidence], ...],
+    proofs: tuple[Proof, ...],
+    expected: Mapping[CertificateName, Expectation],
+) -> tuple[Evidence, ...]:
+    strangers = [seen for each in proofs if (seen := each.check(expected)).foreign]
+    return (*wait_until_held(world, gates, PRE_GATE), *strangers)
 
 
 def told(evidence: Iterable[Evidence]) -> str:

@@ -5,6 +5,7 @@ Changes nothing, asks no issuer for anything but its pinned anchors.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -102,9 +103,24 @@ def promise(verified: Verified) -> Expectation:
 def expectations(observations: Iterable[Observation]) -> dict[CertificateName, Expectation]:
     """Say what proofs look for while nothing changes: whatever was published last."""
     return {
-        each.spec.name: expectation(planning.as_published(each))
+        each.spec.name: replace(expectation(planning.as_published(each)), subject=each.leaf.subject)
         for each in observations
         if each.leaf is not None and each.stored.published_at is not None
+    }
+
+
+def on_disk(observations: Iterable[Observation]) -> dict[CertificateName, Expectation]:
+    """Say what the leaves on disk are, whoever wrote them there."""
+    return {
+        each.spec.name: Expectation(
+            certificate=each.spec.name,
+            fingerprint=each.leaf.fingerprint,
+            serial=each.leaf.serial,
+            published_at=each.leaf.not_before,
+            subject=each.leaf.subject,
+        )
+        for each in observations
+        if each.leaf is not None
     }
 
 

@@ -184,7 +184,9 @@ class Rotator:
         mends something, or cannot wait, goes on. Leaders come last.
         """
         world = self._world
-        found = gating.before_all(world, plan.steps, allow_degraded=allow_degraded)
+        found = gating.before_all(
+            world, plan.steps, plan.observations, allow_degraded=allow_degraded
+        )
         leaders = {name for name, seen in found.items() if any(each.leads for each in seen)}
         steps = planning.leaders_last(plan.steps, leaders, world.components)
         closed = {name: bad for name, seen in found.items() if (bad := _not_held(seen))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,19 @@ def pair(lab: Lab, tmp_path: Path) -> Verified:
 def unused_address() -> str:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_somebody_elses_leaf_is_foreign_and_not_stale(
+    lab: Lab, pair: Verified, tmp_path: Path
+) -> None:
+    other = lab.issue(make_spec(tmp_path, "other"))
+    (expected,) = expecting(other).values()
+    wanted = {other.spec.name: replace(expected, subject=other.leaf.subject)}
+    with Listener(TlsServer(pair)) as listener:
+        evidence = TlsProof(listener.address, other.spec.name).check(wanted)
+    assert evidence.foreign
+    assert not evidence.stale
+    assert evidence.detail.endswith("of CN=server.example: that is not CN=other.example")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -78,6 +78,17 @@ def test_what_is_worse_than_degraded_is_never_allowed() -> None:
     assert stage.run(allow_degraded=True).result is Result.FAILED
 
 
+def test_where_somebody_else_answers_nothing_is_touched() -> None:
+    stage = Stage("etcd", "apiserver").started().next_day()
+    check = stage["apiserver"].check
+    stage["apiserver"].check = (  # type: ignore[method-assign]
+        lambda expected: replace(check(expected), holds=False, foreign=True, stale=False)
+    )
+    report = stage.run()
+    assert stage.results(report) == {"etcd": "skipped", "apiserver": "failed"}
+    assert stage["apiserver"].activations == 0
+
+
 def test_a_leader_comes_after_who_stands_by() -> None:
     stage = Stage("controller-manager", "scheduler", after=()).started().next_day()
     say(stage, "controller-manager", leads=True)

@@ -22,7 +22,7 @@ from certrotd.core.x509 import parse_certificate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from certrotd.core.model import Expectation, Output
+    from certrotd.core.model import Expectation, Output, ParsedCertificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,17 @@ class TlsProof:
         return self._judge(leaf, expected.get(self.certificate))
 
     def _judge(self, leaf: bytes, expectation: Expectation | None) -> Evidence:
-        served = _serial(leaf)
+        parsed = _parsed(leaf)
+        served = parsed.serial if parsed else None
         shown = f"presents serial {served}" if served else "presents a certificate"
         if expectation is None:
             detail = f"{shown}; nothing has been published as {self.certificate} yet"
             return self._evidence(detail, served=served)
         if hashlib.sha256(leaf).hexdigest() == expectation.fingerprint:
             return self._evidence(shown, served=served, holds=True)
+        if parsed and expectation.subject and parsed.subject != expectation.subject:
+            detail = f"{shown} of {parsed.subject}: that is not {expectation.subject}"
+            return self._evidence(detail, served=served, foreign=True)
         return self._evidence(f"{shown} (expected {expectation.serial})", served=served, stale=True)
 
     def _evidence(
@@ -88,6 +92,7 @@ class TlsProof:
         served: str | None = None,
         stale: bool = False,
         reachable: bool = True,
+        foreign: bool = False,
     ) -> Evidence:
         asked = f" as {self.server_name}" if self.server_name else ""
         separator = " " if served else ": "
@@ -99,6 +104,7 @@ class TlsProof:
             served=served,
             stale=stale,
             reachable=reachable,
+            foreign=foreign,
         )
 
 
@@ -120,10 +126,10 @@ class TcpGate:
         return Evidence(source=source, holds=True, detail=f"{self.address}: accepts connections")
 
 
-def _serial(leaf: bytes) -> str | None:
+def _parsed(leaf: bytes) -> ParsedCertificate | None:
     import ssl  # noqa: PLC0415  # see connection.client_context
 
     try:
-        return parse_certificate(ssl.DER_cert_to_PEM_cert(leaf).encode()).serial
+        return parse_certificate(ssl.DER_cert_to_PEM_cert(leaf).encode())
     except ValueError:
         return None

@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What a proof looks for: this leaf, in use by a process that knows it since `published_at`."""
+    """What a proof looks for: this leaf, in use by a process that knows it since `published_at`.
+
+    `subject`, where given, is what every leaf of this certificate is issued to: who presents
+    another is not the component.
+    """
 
     certificate: CertificateName
     fingerprint: str
     serial: str
     published_at: datetime
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +40,10 @@ class Evidence:
     """What a proof or gate saw.
 
     `served` is the serial (hex) read from a socket, if one was. `stale` says that the running
-    process was seen to use another certificate; `reachable` that there was something to look at.
-    `degraded` says of a gate that does not hold that the cluster still works, with less to spare
-    (an etcd member is down); `leads` that this instance is its cluster's present leader.
+    process was seen to use another certificate; `reachable` that there was something to look at;
+    `foreign` that somebody else answered. `degraded` says of a gate that does not hold that the
+    cluster still works, with less to spare (an etcd member is down); `leads` that this instance is
+    its cluster's present leader.
     """
 
     source: str
@@ -47,6 +53,7 @@ class Evidence:
     served: str | None = None
     stale: bool = False
     reachable: bool = True
+    foreign: bool = False
     degraded: bool = False
     leads: bool = False
 
