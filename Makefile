@@ -2,11 +2,11 @@
 
 VENV  := .venv
 BIN   := $(VENV)/bin
-QUICK := not servers and not systemd and not image and not crash
+QUICK := not servers and not systemd and not containerd and not image and not crash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick crash crash-long lint fix bench servers lock clean
+.PHONY: help demo test test-quick crash crash-long lint fix bench servers proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ bench: $(VENV)/.dev ## the numbers, as ratios against peers measured in the same
 
 servers: $(VENV)/.dev ## build Vault, etcd and Kubernetes for the tests
 	$(BIN)/python -m tests.testbed.build
+
+proto: $(VENV)/.dev ## generate the code for the container runtime's messages
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. \
+	    certrotd/adapters/cri/runtime.proto
 
 lock: ## pin dependencies anew after a change of pyproject.toml; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

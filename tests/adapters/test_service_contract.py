@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certrotd.adapters.clock import SystemClock
+from certrotd.adapters.cri import ContainerRestart, StaticPodRestart
 from certrotd.adapters.processes import (
     CommandService,
     PassiveService,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from certrotd.ports import Service
 
 LIMIT = timedelta(seconds=20)
+POD = "{kind: Pod, metadata: {name: etcd, namespace: kube-system}, spec: {containers: [{name: x}]}}"
 TRUE, FALSE = ("/bin/true",), ("/bin/false",)
 
 
@@ -50,11 +52,23 @@ def running(tmp_path: Path) -> Iterator[str]:
         process.kill()
 
 
-@pytest.fixture(params=["fake", "passive", "pidfile", "command", "unit restart", "unit signal"])
+KINDS = (
+    "fake", "passive", "pidfile", "command", "unit restart", "unit signal", "static pod",
+    "container",
+)  # fmt: skip
+
+
+def static_pod(manifest: Path, socket: str) -> StaticPodRestart:
+    return StaticPodRestart(pod="etcd", manifest=str(manifest), timeout=LIMIT, endpoint=socket)
+
+
+@pytest.fixture(params=KINDS)
 def cases(request: pytest.FixtureRequest, tmp_path: Path, running: str) -> Cases:
     failing = FakeService()
     failing.failures = 1
     absent = str(tmp_path / "absent.pid")
+    no_socket, manifest = str(tmp_path / "absent.sock"), tmp_path / "etcd.yaml"
+    manifest.write_text(POD)
     no_unit = "certrotd-no-such-unit.service"
     made = {
         "fake": Cases(FakeService(), FakeService(ServiceState.STOPPED), failing),
@@ -72,6 +86,17 @@ def cases(request: pytest.FixtureRequest, tmp_path: Path, running: str) -> Cases
         # A unit that is up needs a systemd: tests/systemd.
         "unit restart": Cases(PassiveService(), None, UnitRestart(no_unit, LIMIT)),
         "unit signal": Cases(PassiveService(), None, UnitSignal(no_unit, "HUP")),
+        # What is up needs a containerd: test_cri.
+        "static pod": Cases(
+            PassiveService(),
+            static_pod(tmp_path / "absent.yaml", no_socket),
+            static_pod(manifest, no_socket),
+        ),
+        "container": Cases(
+            PassiveService(),
+            None,
+            ContainerRestart(labels={"name": "x"}, timeout=LIMIT, endpoint=no_socket),
+        ),
     }
     return made[request.param]
 

@@ -183,7 +183,7 @@ def test_every_result_has_an_exit_code() -> None:
 @pytest.mark.parametrize("command", ["status", "check", "plan", "--help"])
 def test_commands_that_look_load_nothing_they_do_not_need(node: Node, command: str) -> None:
     node.run("rotate", "--yes")
-    heavy = ("hvac", "requests", "kubernetes", "apscheduler", "structlog", "tenacity")
+    heavy = ("hvac", "requests", "grpc", "kubernetes", "apscheduler", "structlog", "tenacity")
     script = (
         "import sys; from certrotd.cli import main\n"
         "try: main()\nexcept SystemExit: pass\n"
