@@ -14,6 +14,7 @@ from certrotd.core.x509.keys import (
     public_key_of,
     subject_of,
 )
+from certrotd.core.x509.requests import parse_request
 
 __all__ = [
     "PrivateKey",
@@ -27,6 +28,7 @@ __all__ = [
     "new_key",
     "owns",
     "parse_certificate",
+    "parse_request",
     "public_key_of",
     "split_pem",
     "subject_of",

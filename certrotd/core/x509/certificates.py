@@ -136,7 +136,7 @@ def parse_certificate(pem: bytes) -> ParsedCertificate:
         usages=usages,
         extended_usages=extended,
         is_ca=_is_ca(certificate),
-        key=_key_name(certificate.public_key()),
+        key=key_name(certificate.public_key()),
         serial=f"{certificate.serial_number:x}",
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
@@ -215,7 +215,8 @@ def _is_ca(certificate: x509.Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def _key_name(key: CertificatePublicKeyTypes) -> str:
+def key_name(key: CertificatePublicKeyTypes) -> str:
+    """Return type and size as the configuration writes them, e.g. `ecdsa-p256`."""
     if isinstance(key, rsa.RSAPublicKey):
         return f"rsa-{key.key_size}"
     if isinstance(key, ec.EllipticCurvePublicKey):

@@ -1,0 +1,382 @@
+"""Default-deny: what is approved is exactly what the policy allows, and every attack is named."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.core import approval
+from certrotd.core.model import KeyAlgorithm
+from certrotd.core.model.kubelets import ApprovalPolicy, NodeFacts, Purpose, Ruling
+from certrotd.core.x509 import parse_request
+from tests.factories import NOW
+from tests.unit.requests_of_kubelets import (
+    CLIENT,
+    NODE,
+    SERVING,
+    dns,
+    ips,
+    pem,
+    serving,
+    subject,
+    submitted,
+)
+
+if TYPE_CHECKING:
+    from certrotd.core.model.kubelets import SubmittedRequest, Verdict
+
+POLICY = ApprovalPolicy()
+BOOTSTRAP = replace(POLICY, bootstrap_groups=frozenset({"system:bootstrappers"}))
+RSA_2048 = rsa.generate_private_key(65537, 2048)
+BOOTSTRAPPER: dict[str, Any] = {
+    "username": "system:bootstrap:abcdef",
+    "groups": ("system:bootstrappers", "system:authenticated"),
+}
+
+
+def judge(
+    request: SubmittedRequest, policy: ApprovalPolicy = POLICY, node: NodeFacts = NODE
+) -> Verdict:
+    return approval.judge(request, node, policy, NOW)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        submitted(pem()),
+        submitted(pem(key=RSA_2048), usages=(*CLIENT, "key encipherment")),
+        submitted(pem(), lifetime=timedelta(hours=24)),
+        serving(),
+        serving(*dns("NODE-1.example")),
+        serving(*ips("fd00::11")),
+    ],
+)
+def test_what_a_kubelet_asks_for_is_approved(request_: SubmittedRequest) -> None:
+    assert judge(request_).ruling is Ruling.APPROVED
+
+
+ATTACKS: dict[str, tuple[SubmittedRequest, Ruling, str]] = {
+    "another node's name": (
+        submitted(pem(subject("system:node:node-2"))), Ruling.DENIED, "requester",
+    ),
+    "another O": (
+        submitted(pem(subject("system:node:node-1", "system:nodes", "system:masters"))),
+        Ruling.DENIED, "subject",
+    ),
+    "system:masters alone": (
+        submitted(pem(subject("system:node:node-1", "system:masters"))), Ruling.DENIED, "subject",
+    ),
+    "the nodes' group twice": (
+        submitted(pem(subject("system:node:node-1", "system:nodes", "system:nodes"))),
+        Ruling.DENIED, "subject",
+    ),
+    "a CN of no node": (submitted(pem(subject("kubernetes-admin"))), Ruling.DENIED, "subject"),
+    "a CN with the prefix only": (
+        submitted(pem(subject("system:node:")), username="system:node:"), Ruling.DENIED, "subject",
+    ),
+    "two CNs": (
+        submitted(pem(x509.Name([
+            x509.NameAttribute(NameOID.COMMON_NAME, "system:node:node-1"),
+            x509.NameAttribute(NameOID.COMMON_NAME, "system:node:node-2"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
+        ]))), Ruling.DENIED, "subject",
+    ),
+    "an OU": (
+        submitted(pem(x509.Name([
+            *subject(), x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "x"),
+        ]))), Ruling.DENIED, "foreign",
+    ),
+    "a name of two at once": (
+        submitted(pem(x509.Name([x509.RelativeDistinguishedName(list(subject()))]))),
+        Ruling.DENIED, "foreign",
+    ),
+    "a SAN in a client certificate": (
+        submitted(pem(None, dns("node-1"))), Ruling.DENIED, "names",
+    ),
+    "a serving certificate for nothing": (
+        submitted(pem(), Purpose.SERVING), Ruling.DENIED, "names",
+    ),
+    "a name that is not the node's": (
+        serving(*dns("node-1", "kubernetes.default.svc")), Ruling.PENDING, "addresses",
+    ),
+    "an address that is not the node's": (
+        serving(*ips("10.0.0.11", "10.0.0.12")), Ruling.PENDING, "addresses",
+    ),
+    "a wildcard": (serving(*dns("*.example")), Ruling.DENIED, "shapes"),
+    "a URI": (
+        serving(*dns("node-1"), x509.UniformResourceIdentifier("spiffe://x")),
+        Ruling.DENIED, "foreign",
+    ),
+    "an email address": (
+        serving(*dns("node-1"), x509.RFC822Name("a@example")), Ruling.DENIED, "foreign",
+    ),
+    "CA:TRUE": (
+        submitted(pem(None, (), x509.BasicConstraints(ca=True, path_length=None))),
+        Ruling.DENIED, "foreign",
+    ),
+    "extended usages inside": (
+        submitted(pem(None, (), x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]))),
+        Ruling.DENIED, "foreign",
+    ),
+    "a usage more": (
+        submitted(pem(), usages=(*CLIENT, "server auth")), Ruling.DENIED, "usages",
+    ),
+    "a usage less": (submitted(pem(), usages=("client auth",)), Ruling.DENIED, "usages"),
+    "cert sign": (submitted(pem(), usages=(*CLIENT, "cert sign")), Ruling.DENIED, "usages"),
+    "a usage twice": (
+        submitted(pem(), usages=(*CLIENT, "client auth")), Ruling.DENIED, "usages",
+    ),
+    "key encipherment with an EC key": (
+        submitted(pem(), usages=(*CLIENT, "key encipherment")), Ruling.DENIED, "usages",
+    ),
+    "a serving certificate to be a client": (
+        serving(usages=(*SERVING, "client auth")), Ruling.DENIED, "usages",
+    ),
+    "RSA-1024": (
+        submitted(pem(key=rsa.generate_private_key(65537, 1024))), Ruling.DENIED, "key",
+    ),
+    "a curve that is not allowed": (
+        submitted(pem(key=ec.generate_private_key(ec.SECP521R1()))), Ruling.DENIED, "key",
+    ),
+    "a hundred years": (
+        submitted(pem(), lifetime=timedelta(days=36500)), Ruling.DENIED, "lifetime",
+    ),
+    "a second": (submitted(pem(), lifetime=timedelta(seconds=1)), Ruling.DENIED, "lifetime"),
+    "who is no node": (
+        submitted(pem(), username="system:serviceaccount:default:default",
+                  groups=("system:serviceaccounts",)), Ruling.DENIED, "requester",
+    ),
+    "a node's name without its group": (
+        submitted(pem(), groups=("system:authenticated",)), Ruling.DENIED, "requester",
+    ),
+    "a bootstrapper where none may": (
+        submitted(pem(), **BOOTSTRAPPER), Ruling.DENIED, "requester",
+    ),
+    "a bootstrapper that wants to serve": (
+        serving(**BOOTSTRAPPER), Ruling.DENIED, "requester",
+    ),
+    "two requests": (submitted(pem() + pem()), Ruling.DENIED, "request"),
+    "a megabyte": (submitted(pem() + b"\n" * 1_000_000), Ruling.DENIED, "request"),
+    "no PEM": (submitted(b"hello"), Ruling.DENIED, "request"),
+    "a certificate's label": (
+        submitted(pem().replace(b"CERTIFICATE REQUEST", b"CERTIFICATE")), Ruling.DENIED, "request",
+    ),
+    "text before it": (submitted(b"x\n" + pem()), Ruling.DENIED, "request"),
+    "rubbish in the PEM": (
+        submitted(b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----"),
+        Ruling.DENIED, "request",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_attack_stays_unapproved_and_is_named(attack: str) -> None:
+    request, ruling, rule = ATTACKS[attack]
+    verdict = judge(request)
+    assert (verdict.ruling, verdict.rule) == (ruling, rule)
+    assert verdict.detail
+
+
+@pytest.mark.parametrize(
+    "signer",
+    [
+        "kubernetes.io/kube-apiserver-client",
+        "kubernetes.io/kubelet-serving ",
+        "kubernetes.io/Kubelet-serving",
+        "kubernetes.io/kubelet-servinɡ",  # noqa: RUF001  # the last letter is another alphabet's
+        "example.com/kubelet-serving",
+        "",
+    ],
+)
+def test_other_signers_are_not_touched(signer: str) -> None:
+    assert judge(serving(signer=signer)).ruling is Ruling.PASSED_OVER
+
+
+def test_only_purposes_of_the_policy_are_its_concern() -> None:
+    policy = replace(POLICY, purposes=frozenset({Purpose.SERVING}))
+    assert judge(submitted(pem()), policy).ruling is Ruling.PASSED_OVER
+
+
+def test_a_request_signed_by_another_key_is_denied() -> None:
+    der = bytearray(base64.b64decode(b"".join(pem().splitlines()[1:-1])))
+    der[-1] ^= 1
+    text = base64.encodebytes(bytes(der))
+    verdict = judge(submitted(
+        b"-----BEGIN CERTIFICATE REQUEST-----\n" + text + b"-----END CERTIFICATE REQUEST-----\n"
+    ))  # fmt: skip
+    assert (verdict.ruling, verdict.rule) == (Ruling.DENIED, "request")
+
+
+def test_an_extension_twice_is_denied() -> None:
+    der = base64.b64decode(b"".join(pem(None, dns("node-1")).splitlines()[1:-1]))
+    san = bytes.fromhex("0603551d11")
+    twice = duplicated(der, san)
+    text = base64.encodebytes(twice)
+    with pytest.raises(ValueError, match="[Dd]uplicate"):
+        parse_request(
+            b"-----BEGIN CERTIFICATE REQUEST-----\n" + text + b"-----END CERTIFICATE REQUEST-----\n"
+        )
+
+
+def duplicated(der: bytes, oid: bytes) -> bytes:
+    """Put the extension with this OID into its list twice; the signature breaks, too."""
+    at = der.index(oid) - 2
+    extension = der[at : at + 2 + der[at + 1]]
+    return der[:at] + extension + der[at:]
+
+
+def test_a_weak_digest_is_denied() -> None:
+    request = submitted(pem())
+    case = approval.Case(
+        submitted=request,
+        purpose=Purpose.CLIENT,
+        parsed=replace(parse_request(request.request), digest="sha1"),
+        node=NODE,
+        policy=POLICY,
+        now=NOW,
+    )
+    assert approval.key(case) == "it is signed with sha1"
+
+
+def test_a_first_certificate_is_for_a_node_that_nobody_is() -> None:
+    request = submitted(pem(), **BOOTSTRAPPER)
+    assert judge(request, BOOTSTRAP, NodeFacts(name="node-1", exists=False)).ruling is (
+        Ruling.APPROVED
+    )
+    verdict = judge(request, BOOTSTRAP)
+    assert (verdict.ruling, verdict.rule) == (Ruling.PENDING, "existence")
+    away = replace(NODE, last_seen=NOW - timedelta(hours=2))
+    assert judge(request, BOOTSTRAP, away).ruling is Ruling.APPROVED
+
+
+def test_a_node_that_is_not_there_yet_waits() -> None:
+    verdict = judge(serving(), node=replace(NODE, exists=False))
+    assert (verdict.ruling, verdict.rule) == (Ruling.PENDING, "existence")
+
+
+def test_addresses_must_lie_in_the_allowed_networks() -> None:
+    policy = replace(POLICY, networks=(ip_network("192.168.0.0/16"),))
+    assert judge(serving(), policy).rule == "shapes"
+
+
+def test_too_many_in_an_hour_wait() -> None:
+    many = tuple(NOW - timedelta(minutes=m) for m in range(POLICY.per_hour))
+    verdict = judge(submitted(pem()), node=replace(NODE, approved=many))
+    assert (verdict.ruling, verdict.rule) == (Ruling.PENDING, "rate")
+    older = tuple(each - timedelta(hours=1) for each in many)
+    assert judge(submitted(pem()), node=replace(NODE, approved=older)).ruling is Ruling.APPROVED
+
+
+def test_a_second_one_waits_while_the_first_is_young() -> None:
+    policy = replace(POLICY, not_within=timedelta(minutes=10))
+    young = replace(NODE, approved=(NOW - timedelta(minutes=9),))
+    assert judge(submitted(pem()), policy, young).rule == "rate"
+
+
+def test_facts_of_another_node_approve_nothing() -> None:
+    verdict = judge(submitted(pem()), node=replace(NODE, name="node-2"))
+    assert (verdict.ruling, verdict.rule) == (Ruling.PENDING, "about")
+
+
+def test_the_node_is_who_asks_not_who_is_asked_for() -> None:
+    request = submitted(pem(subject("system:node:node-2")))
+    assert approval.node_name(request) == "node-1"
+    assert approval.node_name(submitted(pem(), **BOOTSTRAPPER)) == "node-1"
+    assert approval.node_name(submitted(b"", **BOOTSTRAPPER)) is None
+
+
+_NAMES = st.sampled_from(
+    ["node-1", "node-1.example", "node-2", "*.example", "kubernetes", "a" * 70]
+)
+_ADDRESSES = st.sampled_from(["10.0.0.11", "fd00::11", "10.0.0.12", "127.0.0.1"])
+_SUBJECTS = st.sampled_from(["system:node:node-1", "system:node:node-2", "kubernetes-admin"])
+_GROUPS = st.lists(st.sampled_from(["system:nodes", "system:masters"]), max_size=3)
+_USAGES = st.lists(
+    st.sampled_from(
+        ["digital signature", "client auth", "server auth", "key encipherment", "cert sign"]
+    ),
+    max_size=4,
+)
+
+
+@given(
+    common_name=_SUBJECTS,
+    organizations=_GROUPS,
+    names=st.lists(_NAMES, max_size=3),
+    addresses=st.lists(_ADDRESSES, max_size=3),
+    usages=_USAGES,
+    purpose=st.sampled_from(Purpose),
+    hours=st.none() | st.integers(0, 20_000),
+    username=st.sampled_from(
+        ["system:node:node-1", "system:node:node-2", "system:bootstrap:a", "kubernetes-admin"]
+    ),
+    exists=st.booleans(),
+)
+def test_nothing_approved_ever_has_more_than_the_policy_allows(  # noqa: PLR0913
+    *,
+    common_name: str,
+    organizations: list[str],
+    names: list[str],
+    addresses: list[str],
+    usages: list[str],
+    purpose: Purpose,
+    hours: int | None,
+    username: str,
+    exists: bool,
+) -> None:
+    lifetime = None if hours is None else timedelta(hours=hours)
+    request = submitted(
+        pem(subject(common_name, *organizations), (*dns(*names), *ips(*addresses))),
+        purpose,
+        username=username,
+        groups=("system:nodes", "system:bootstrappers"),
+        usages=tuple(usages),
+        lifetime=lifetime,
+    )
+    node = replace(NODE, exists=exists, last_seen=NOW if exists else None)
+    if judge(request, BOOTSTRAP, node).ruling is not Ruling.APPROVED:
+        return
+    assert common_name == "system:node:node-1"
+    assert organizations in ([], ["system:nodes"])  # none given: the nodes' group
+    expected = CLIENT if purpose is Purpose.CLIENT else SERVING
+    assert sorted(usages) == sorted(expected)
+    assert lifetime is None or POLICY.shortest <= lifetime <= POLICY.longest
+    assert set(names) <= NODE.dns_names
+    assert {ip_address(each) for each in addresses} <= NODE.ip_addresses
+    if purpose is Purpose.CLIENT:
+        assert not names
+        assert not addresses
+    else:
+        assert username == common_name
+    assert username == common_name or not exists
+
+
+@given(st.binary(max_size=2000))
+def test_no_bytes_break_the_parser(raw: bytes) -> None:
+    body = base64.encodebytes(raw)
+    text = b"-----BEGIN CERTIFICATE REQUEST-----\n" + body + b"-----END CERTIFICATE REQUEST-----\n"
+    for each in (raw, text):
+        assert judge(submitted(each)).ruling is Ruling.DENIED
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_a_request_with_one_byte_changed_is_never_approved(at: int, flip: int) -> None:
+    der = bytearray(base64.b64decode(b"".join(pem().splitlines()[1:-1])))
+    der[at % len(der)] ^= flip
+    body = base64.encodebytes(bytes(der))
+    text = b"-----BEGIN CERTIFICATE REQUEST-----\n" + body + b"-----END CERTIFICATE REQUEST-----\n"
+    assert judge(submitted(text)).ruling is not Ruling.APPROVED
+
+
+def test_every_key_of_the_configuration_may_be_allowed() -> None:
+    assert POLICY.keys == frozenset(KeyAlgorithm)
