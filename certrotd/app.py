@@ -47,7 +47,7 @@ from certrotd.rotator import Bounds, Keeper, Rotator, World
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from certrotd.config import Config, settings
     from certrotd.core.model import Output
@@ -236,8 +236,33 @@ def _service(name: str, activation: settings.Activation) -> Service:
 def _restart(name: str, restart: settings.Restart) -> Service:
     if restart.unit:
         return UnitRestart(restart.unit, restart.timeout, component=name)
+    if restart.static_pod:
+        return _static_pod(name, restart.static_pod, restart.timeout)
+    if container := restart.container:
+        from certrotd.adapters.cri import ContainerRestart
+
+        labels = dict(container.labels)
+        return ContainerRestart(labels, restart.timeout, container.runtime_endpoint, component=name)
     command = _given(restart.exec)
     return CommandService(command.command, command.timeout, command.only_if, component=name)
+
+
+def _static_pod(name: str, pod: settings.StaticPod, timeout: timedelta) -> Service:
+    from certrotd.adapters.cri import StaticPodRestart
+
+    return StaticPodRestart(
+        pod=pod.name,
+        manifest=pod.manifest,
+        timeout=timeout,
+        namespace=pod.namespace,
+        way=pod.way,
+        endpoint=pod.runtime_endpoint,
+        container=pod.container,
+        serves_kubelet=pod.serves_kubelet,
+        kubelet_pods=f"http://{pod.kubelet_pods}/pods" if pod.kubelet_pods else None,
+        kubelet_health=f"http://{pod.kubelet_health}/healthz" if pod.kubelet_health else None,
+        component=name,
+    )
 
 
 def _proof(proof: settings.Proof, outputs: Mapping[CertificateName, tuple[Output, ...]]) -> Proof:

@@ -49,6 +49,13 @@ class StaticPod(Section):
     container runtime answers, and never for what the kubelet itself needs."""
     runtime_endpoint: Path = "/run/containerd/containerd.sock"
     """The container runtime's CRI socket."""
+    container: Text | None = None
+    """One of its containers, where it has several; all of them if left out."""
+    kubelet_health: HostPort | None = None
+    """Where the kubelet answers `/healthz`, as 127.0.0.1:10248: a container is stopped only if
+    somebody is there to start the next."""
+    kubelet_pods: HostPort | None = None
+    """The kubelet's read-only port, as 127.0.0.1:10255, to look at where no runtime answers."""
     serves_kubelet: Flag = False
     """The kubelet cannot finish a manifest change without it: API server, etcd."""
 
