@@ -14,6 +14,7 @@ from certrotd.adapters.cri import ContainerRestart, StaticPodRestart
 from certrotd.adapters.processes import (
     CommandService,
     PassiveService,
+    PidfileRestart,
     PidfileSignal,
     UnitRestart,
     UnitSignal,
@@ -54,7 +55,7 @@ def running(tmp_path: Path) -> Iterator[str]:
 
 KINDS = (
     "fake", "passive", "pidfile", "command", "unit restart", "unit signal", "static pod",
-    "container",
+    "container", "pidfile restart",
 )  # fmt: skip
 
 
@@ -82,6 +83,10 @@ def cases(request: pytest.FixtureRequest, tmp_path: Path, running: str) -> Cases
             CommandService(TRUE, LIMIT, TRUE),
             CommandService(TRUE, LIMIT, FALSE),
             CommandService(FALSE, LIMIT),
+        ),
+        # What is up needs a supervisor: test_pidfile_restart.
+        "pidfile restart": Cases(
+            PassiveService(), PidfileRestart(absent, LIMIT), PidfileRestart(absent, LIMIT)
         ),
         # A unit that is up needs a systemd: tests/systemd.
         "unit restart": Cases(PassiveService(), None, UnitRestart(no_unit, LIMIT)),

@@ -2,13 +2,18 @@
 
 from certrotd.adapters.processes.command import CommandGate, CommandService
 from certrotd.adapters.processes.passive import PassiveService
-from certrotd.adapters.processes.pidfile import PidfileSignal, PidfileStartedProof
+from certrotd.adapters.processes.pidfile import (
+    PidfileRestart,
+    PidfileSignal,
+    PidfileStartedProof,
+)
 from certrotd.adapters.processes.systemd import UnitRestart, UnitSignal, UnitStartedProof
 
 __all__ = [
     "CommandGate",
     "CommandService",
     "PassiveService",
+    "PidfileRestart",
     "PidfileSignal",
     "PidfileStartedProof",
     "UnitRestart",

@@ -1,7 +1,9 @@
-"""A component known by its pidfile: tell it by a signal, prove that it was started anew."""
+"""A component known by its pidfile: tell it by a signal or end it, prove that it started anew."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 SLACK = timedelta(seconds=1)
 """A process may seem to be younger than the pidfile it wrote by so much (coarse file times)."""
+STEADY = 1.0
+"""How long the new process must live, in seconds: one that refuses its certificate dies at once."""
+POLL = 0.05
 LARGEST = 2**22
 """No process id is larger (PID_MAX_LIMIT)."""
 
@@ -54,11 +59,7 @@ class PidfileSignal:
 
     def started(self) -> datetime | None:
         """Return the start of the process; None if there is none that is surely the right one."""
-        try:
-            process = _process(self.pidfile, self.process_name)
-        except _Doubtful:
-            return None
-        return None if process is None else process.started
+        return _started(self.pidfile, self.process_name)
 
     def activate(self) -> None:
         """Send the signal.
@@ -88,6 +89,114 @@ class PidfileSignal:
     def _failed(self, cause: str, hint: str) -> ActivationFailed:
         return ActivationFailed(
             f"SIG{self.signal_name} could not be sent by pidfile {self.pidfile}: {cause}",
+            component=self.component,
+            hint=hint,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PidfileRestart:
+    """Ends the process a pidfile names, and waits until its supervisor has started another.
+
+    `process_name` is what the kernel must call it (`/proc/PID/comm`), if given. Ending and starting
+    may take `timeout`.
+    """
+
+    pidfile: str
+    timeout: timedelta
+    signal_name: str = "TERM"
+    process_name: str | None = None
+    component: str = ""
+
+    def state(self) -> ServiceState:
+        """Tell whether the process lives or should.
+
+        RUNNING also if it ended and left its pidfile: nobody wanted that, and its supervisor is
+        about to start it. STOPPED without a pidfile. UNKNOWN if it cannot be told, as for
+        PidfileSignal.
+        """
+        try:
+            process = _process(self.pidfile, self.process_name)
+            left = process is None and _read(self.pidfile) is not None
+        except _Doubtful:
+            return ServiceState.UNKNOWN
+        return ServiceState.RUNNING if process or left else ServiceState.STOPPED
+
+    def started(self) -> datetime | None:
+        """Return the start of the process; None if there is none that is surely the right one."""
+        return _started(self.pidfile, self.process_name)
+
+    def activate(self) -> None:
+        """Restart the process.
+
+        Raises:
+            ActivationFailed: no process that is surely the right one, it may not be told or did not
+                end, or no other came in time and stayed.
+        """
+        deadline = time.monotonic() + self.timeout.total_seconds()
+        try:
+            self._wait(self._end(), deadline)
+        except _Doubtful as e:
+            raise self._failed(
+                str(e), "see what the pidfile names, and its supervisor's log"
+            ) from e
+        except PermissionError as e:
+            raise self._failed("not permitted", "certrotd needs CAP_KILL, or the same user") from e
+        except OSError as e:
+            raise self._failed(e.strerror or str(e), "") from e
+
+    def _end(self) -> proc.Process | None:
+        """Send the signal; return whom it was for, or None if the process had ended before."""
+        if _read(self.pidfile) is None:
+            raise _Doubtful("there is no such file")
+        old = _process(self.pidfile, self.process_name)
+        if old is not None:
+            with contextlib.suppress(ProcessLookupError):  # it ended just now: the wait is left
+                proc.send(old.pid, self.signal_name, lambda: self._is_there(old))
+        return old
+
+    def _wait(self, old: proc.Process | None, deadline: float) -> None:
+        """Wait for another process, then see that it stays for STEADY seconds.
+
+        Raises:
+            _Doubtful: it did not.
+        """
+        first: proc.Process | None = None
+        since = 0.0
+        while first is None or time.monotonic() - since < STEADY:
+            doubt = ""
+            try:
+                new = self._successor(old)
+            except _Doubtful as e:  # as while it is being written
+                new, doubt = None, f": {e}"
+            if first is None and new is not None:
+                first, since = new, time.monotonic()
+            elif first is not None and (new is None or new.ticks != first.ticks):
+                raise _Doubtful(f"the new process {first.pid} ({first.name}) ended at once{doubt}")
+            elif first is None and time.monotonic() >= deadline:
+                limit = f"within {self.timeout.total_seconds():g} s"
+                raise _Doubtful(f"{self._missing(old)} {limit}{doubt}")
+            time.sleep(POLL)
+
+    def _successor(self, old: proc.Process | None) -> proc.Process | None:
+        """Return the process the pidfile names if it is younger than the old one."""
+        found = _process(self.pidfile, self.process_name)
+        return found if found and (old is None or found.ticks > old.ticks) else None
+
+    def _is_there(self, old: proc.Process) -> bool:
+        now = _process(self.pidfile, self.process_name)
+        return now is not None and (now.pid, now.ticks) == (old.pid, old.ticks)
+
+    @staticmethod
+    def _missing(old: proc.Process | None) -> str:
+        now = None if old is None else proc.look_up(old.pid)
+        if old is not None and now is not None and now.ticks == old.ticks:
+            return f"process {old.pid} ({old.name}) did not end"
+        return "its supervisor did not start another process"
+
+    def _failed(self, cause: str, hint: str) -> ActivationFailed:
+        return ActivationFailed(
+            f"the process of pidfile {self.pidfile} could not be restarted: {cause}",
             component=self.component,
             hint=hint,
         )
@@ -131,6 +240,14 @@ def _read(pidfile: str) -> int | None:
     if not text.isdigit() or not 1 < int(text) <= LARGEST:  # 1 is init
         raise _Doubtful("it does not hold a process id")
     return int(text)
+
+
+def _started(pidfile: str, name: str | None) -> datetime | None:
+    try:
+        process = _process(pidfile, name)
+    except _Doubtful:
+        return None
+    return None if process is None else process.started
 
 
 def _process(pidfile: str, name: str | None) -> proc.Process | None:

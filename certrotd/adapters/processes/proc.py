@@ -22,11 +22,15 @@ TICK = timedelta(seconds=1 / os.sysconf("SC_CLK_TCK"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A live process; `started` is exact to TICK and moves with the wall clock when it is set."""
+    """A live process; `started` is exact to TICK and moves with the wall clock when it is set.
+
+    `ticks` is the same since the machine was started, and does not.
+    """
 
     pid: int
     name: str
     started: datetime
+    ticks: int
 
     def is_named(self, name: str) -> bool:
         """Whether this is its name, as far as the kernel keeps names."""
@@ -53,7 +57,7 @@ def look_up(pid: int) -> Process | None:
     # The difference of two clocks rather than btime of /proc/stat, which has whole seconds only.
     boot = time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME)
     started = datetime.fromtimestamp(boot, UTC) + ticks * TICK
-    return Process(pid=pid, name=head.partition("(")[2], started=started)
+    return Process(pid=pid, name=head.partition("(")[2], started=started, ticks=ticks)
 
 
 def in_control_group(group: str, name: str) -> tuple[int, ...]:
