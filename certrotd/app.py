@@ -241,8 +241,12 @@ def _restart(name: str, restart: settings.Restart) -> Service:
     if container := restart.container:
         from certrotd.adapters.cri import ContainerRestart
 
-        labels = dict(container.labels)
-        return ContainerRestart(labels, restart.timeout, container.runtime_endpoint, component=name)
+        return ContainerRestart(
+            labels=dict(container.labels),
+            timeout=restart.timeout,
+            endpoint=container.runtime_endpoint,
+            component=name,
+        )
     command = _given(restart.exec)
     return CommandService(command.command, command.timeout, command.only_if, component=name)
 
