@@ -33,7 +33,7 @@ class _LabelView:
         return self.runtime.ending(container)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ContainerRestart:
     """Stops the one container with all these labels and waits until the next runs steadily.
 
