@@ -24,6 +24,7 @@ from certrotd.adapters.processes import (
     CommandGate,
     CommandService,
     PassiveService,
+    PidfileRestart,
     PidfileSignal,
     PidfileStartedProof,
     UnitRestart,
@@ -245,6 +246,14 @@ def _restart(name: str, restart: settings.Restart) -> Service:
             labels=dict(container.labels),
             timeout=restart.timeout,
             endpoint=container.runtime_endpoint,
+            component=name,
+        )
+    if process := restart.process:
+        return PidfileRestart(
+            process.pidfile,
+            restart.timeout,
+            process_name=process.process,
+            signal_name=process.signal,
             component=name,
         )
     command = _given(restart.exec)
