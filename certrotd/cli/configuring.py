@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from certrotd.cli.options import config_option, emit, output_option
+from certrotd.cli.origins import commented, leaves
 from certrotd.cli.outcome import ExitCode
 from certrotd.core.errors import ConfigError
 
@@ -71,17 +72,29 @@ def schema() -> None:
 @config.command()
 @config_option
 @click.option("--redacted", is_flag=True, help="Leave out what identifies this node to Vault.")
+@click.option("--origin", is_flag=True, help="Say of each value where it comes from.")
 @click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml")
-def show(config_path: Path, form: str, *, redacted: bool) -> None:
-    """Print the configuration as it is in force, all files merged and defaults filled in.
+def show(config_path: Path, form: str, *, redacted: bool, origin: bool) -> None:
+    """Print the configuration as it is in force: files merged, preset and defaults filled in.
+
+    With --origin each value says `file:line`, `preset NAME:line` (see `certrotd presets show
+    --layout NAME`) or `default`; in YAML as a comment, in JSON as one object for each value.
 
     \b
-    Example:
+    Examples:
       certrotd config show --redacted > for-the-bug-report.yaml
+      certrotd config show --origin | grep settle
     """
-    from certrotd.config import load, shown
+    from certrotd.config import load, shown, traced
 
-    emit(form, shown(load(config_path), redacted=redacted), str)
+    if not origin:
+        emit(form, shown(load(config_path), redacted=redacted), str)
+        return
+    data, places = traced(config_path, redacted=redacted)
+    if form == "yaml":
+        click.echo(commented(data, places), nl=False)
+    else:
+        emit(form, [each._asdict() for each in leaves(data, places)], str)
 
 
 @click.command()

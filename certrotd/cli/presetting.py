@@ -1,4 +1,4 @@
-"""What certrotd knows of control planes: the reload matrix."""
+"""What certrotd knows of control planes: the reload matrix and the layouts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def presets() -> None:
-    """Show what is known of each program: which changed files it reads by itself."""
+    """Show what is known of control planes: which files are reloaded, and whole inventories."""
 
 
 def _complete(
@@ -33,8 +33,9 @@ def _complete(
 @presets.command()
 @click.argument("program", required=False, shell_complete=_complete)
 @click.option("--version", "release", metavar="VERSION", help="Only what holds for this release.")
+@click.option("--layout", metavar="NAME", help="Print a layout's document instead.")
 @output_option
-def show(program: str | None, release: str | None, form: str) -> None:
+def show(program: str | None, release: str | None, layout: str | None, form: str) -> None:
     """Print the reload matrix, of all programs or of one with its proofs and sources.
 
     A program that reads a changed file by itself is not restarted by `activation: auto`; all else,
@@ -44,10 +45,45 @@ def show(program: str | None, release: str | None, form: str) -> None:
     Examples:
       certrotd presets show
       certrotd presets show kube-apiserver --version 1.36.2
+      certrotd presets show --layout kubeadm
     """
+    if layout is not None:
+        if program or release:
+            raise click.UsageError("--layout goes with neither a PROGRAM nor --version")
+        _show_layout(layout, form)
+        return
     rows = _chosen(program, _version(program, release))
     data = [_data(row) for row in rows]
     emit(form, data, lambda: _detailed(rows) if program else _compact(rows))
+
+
+@presets.command()
+@output_option
+def layouts(form: str) -> None:
+    """List the layouts that `preset: {layout: NAME}` in the configuration can choose.
+
+    \b
+    Example:
+      certrotd presets layouts
+    """
+    from certrotd.presets import LAYOUTS, layout_about
+
+    data = [{"layout": name, "about": layout_about(name)} for name in LAYOUTS]
+    rows = [tuple(each.values()) for each in data]
+    emit(form, data, lambda: table(("LAYOUT", "ABOUT"), rows))
+
+
+def _show_layout(name: str, form: str) -> None:
+    from certrotd.presets import LAYOUTS, layout_text
+
+    if name not in LAYOUTS:
+        raise click.BadParameter(f"there is no layout {name}; known: {', '.join(LAYOUTS)}")
+    if form == "json":
+        from certrotd.presets.reading import document
+
+        emit(form, document(f"layouts/{name}.yaml"), str)
+    else:
+        click.echo(layout_text(name), nl=False)
 
 
 def _version(program: str | None, release: str | None) -> Version | None:

@@ -12,7 +12,9 @@ from certrotd.config.configuration import Config
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Config", "json_schema", "load", "shown"]
+    from certrotd.config.source import Location, Source
+
+__all__ = ["Config", "json_schema", "load", "shown", "traced"]
 
 
 def load(path: Path) -> Config:
@@ -21,11 +23,15 @@ def load(path: Path) -> Config:
     Raises:
         ConfigError: with every fault, sorted by file and line; nothing has been done.
     """
-    from certrotd.config import source, validation
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Config, Source]:
+    from certrotd.config import expansion, source, validation
     from certrotd.config.build import build
 
-    read = source.read(path)
-    return build(path, read, validation.validate(read))
+    read = expansion.expand(source.read(path))
+    return build(path, read, validation.validate(read)), read
 
 
 def json_schema() -> dict[str, object]:
@@ -45,3 +51,18 @@ def shown(config: Config, *, redacted: bool = False) -> dict[str, object]:
     from certrotd.config import showing
 
     return showing.shown(config, redacted=redacted)
+
+
+def traced(path: Path, *, redacted: bool = False) -> tuple[dict[str, object], dict[Location, str]]:
+    """Return what `shown` does, and for each value in it where it comes from.
+
+    That is `file:line`, `preset NAME:line`, or `default`.
+
+    Raises:
+        ConfigError: the configuration is faulty.
+    """
+    from certrotd.config import origins, showing
+
+    config, read = _read(path)
+    data = showing.shown(config, redacted=redacted)
+    return data, origins.origins(data, read.marks)

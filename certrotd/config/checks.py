@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from certrotd import presets
 from certrotd.config.faults import Table
+from certrotd.config.materials import check_materials
 from certrotd.config.outputs import OutputChecks, holds_identity, pair_material
 from certrotd.core.model import Usage
 from certrotd.core.reloading import UNREAD
@@ -115,6 +116,7 @@ class _Components:
         for i, gate in enumerate(given.gates):
             self._gate((*at, "gates", i), gate)
         self._activation(at, given)
+        check_materials(at, given, self._faults)
 
     def _activation(self, at: Location, given: settings.Component) -> None:
         here, activation = (*at, "activation"), given.activation

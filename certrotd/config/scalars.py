@@ -225,6 +225,13 @@ def host_port(text: str) -> str:
     return text
 
 
+def port(text: str) -> int:
+    """Parse a TCP port number."""
+    if not _PORT.fullmatch(text) or int(text) > _HIGHEST_PORT:
+        raise ValueError("is no port number")
+    return int(text)
+
+
 def https_url(text: str) -> str:
     """Accept an https:// URL with a host, perhaps a port, and without credentials."""
     match = _URL.fullmatch(text)

@@ -20,10 +20,23 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]
 
 
+_PARTIAL = "Partial"
+"""Begins the names of definitions for what is laid over a preset: nothing is required there."""
+
+
 def json_schema() -> Schema:
-    """Return the JSON Schema of the configuration file."""
+    """Return the JSON Schema of the configuration file.
+
+    With a preset, `components` may say only what is different, and null removes.
+    """
     definitions: dict[str, Schema] = {}
     root = _section(Root, definitions)
+    whole = root["properties"]["components"]
+    partial = _shape(kinds(Root)["components"], definitions, partial=True)
+    root["properties"]["components"] = {"description": whole.pop("description")}
+    root["if"] = {"required": ["preset"]}
+    root["then"] = {"properties": {"components": partial}}
+    root["else"] = {"properties": {"components": whole}, "required": ["components"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "certrotd configuration",
@@ -53,21 +66,25 @@ def descriptions(kind: type[Section]) -> dict[str, str]:
     return found
 
 
-def _section(kind: type[Section], definitions: dict[str, Schema]) -> Schema:
+def _section(
+    kind: type[Section], definitions: dict[str, Schema], *, partial: bool = False
+) -> Schema:
     told = descriptions(kind)
     properties = {}
     for key, each in kinds(kind).items():
-        shape = {**_shape(bare(each), definitions), "description": told[key]}
+        shape = {**_shape(bare(each), definitions, partial=partial), "description": told[key]}
         default = getattr(kind, key, None)
         if default is not None and not isinstance(default, Section) and default:
             shape["default"] = plain(default, bare(each))
         properties[key] = shape
     schema: Schema = {
-        "type": ["object", "null"] if kind is Nothing else "object",
+        "type": ["object", "null"] if kind is Nothing or partial else "object",
         "description": inspect.getdoc(kind),
         "additionalProperties": False,
         "properties": properties,
     }
+    if partial:
+        return schema
     if required := [key for key in properties if not hasattr(kind, key)]:
         schema["required"] = required
     if kind.one_of:
@@ -75,17 +92,24 @@ def _section(kind: type[Section], definitions: dict[str, Schema]) -> Schema:
     return schema
 
 
-def _shape(kind: section.Kind, definitions: dict[str, Schema]) -> Schema:
+def _shape(kind: section.Kind, definitions: dict[str, Schema], *, partial: bool = False) -> Schema:
     if is_section(kind):
-        name = kind.__name__
+        name = f"{_PARTIAL}{kind.__name__}" if partial else kind.__name__
         if name not in definitions:
-            definitions[name] = _section(kind, definitions)
+            definitions[name] = _section(kind, definitions, partial=partial)
         return {"$ref": f"#/$defs/{name}"}
+    if (pair := entry(kind)) is not None:
+        inner = _shape(bare(pair[1]), definitions, partial=partial)
+        return {"type": ["object", "null"] if partial else "object", "additionalProperties": inner}
+    shape = _list_or_value(kind, definitions)
+    return {"anyOf": [shape, {"type": "null"}]} if partial else shape
+
+
+def _list_or_value(kind: section.Kind, definitions: dict[str, Schema]) -> Schema:
+    """Return the shape of what replaces as a whole."""
     if (written := section.written(kind)) is not None:
         types = written.json[0] if len(written.json) == 1 else list(written.json)
         return {"type": types, "title": written.meaning, "examples": [_example(written)]}
-    if (pair := entry(kind)) is not None:
-        return {"type": "object", "additionalProperties": _shape(bare(pair[1]), definitions)}
     if (each := item(kind)) is not None:
         return {"type": "array", "items": _shape(bare(each), definitions)}
     return {"enum": [str(word) for word in section.words(kind) or ()]}

@@ -29,7 +29,7 @@ REDACTED = "<redacted>"
 
 
 def shown(config: Config, *, redacted: bool = False) -> Plain:
-    """Return the effective configuration: all files merged, defaults filled in.
+    """Return the effective configuration: preset expanded, files merged, defaults filled in.
 
     The result has the shape of the file and only plain data; without `redacted` it can be
     loaded again and means the same.
@@ -43,6 +43,7 @@ def shown(config: Config, *, redacted: bool = False) -> Plain:
         for each, given in component.certificates.items():
             spec = specs[each]
             certificates[each] = _certificate(certificates[each], given, spec, root.defaults)
+    data.pop("preset", None)  # what it stands for is there; loaded again, it would come twice
     return _ordered({**data, "node": config.node}, Root)
 
 

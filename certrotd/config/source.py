@@ -91,6 +91,20 @@ def read(path: Path) -> Source:
     return Source(data, marks, tuple(problems))
 
 
+def parse(text: str, file: str) -> Source:
+    """Understand one document; `file` is what its places are named after.
+
+    Raises:
+        ConfigError: it is no YAML mapping.
+    """
+    part = _Document(file)
+    try:
+        part.load(text)
+    except files.Unusable as e:
+        raise ConfigError((Problem(file=file, line=part.line, key="", message=str(e)),)) from None
+    return Source(part.data, part.marks, tuple(part.problems))
+
+
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Sort by file, line and key; what is found twice is told once."""
     return tuple(sorted(dict.fromkeys(problems), key=lambda each: (each.file, each.line, each.key)))

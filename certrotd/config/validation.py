@@ -71,6 +71,15 @@ def validate(source: Source) -> Validated:
     return Validated(root, problems, places)
 
 
+def problems_below(source: Source, section_name: str) -> tuple[Problem, ...]:
+    """Return what is wrong with one top-level section, whatever the rest says."""
+    data = {section_name: source.data[section_name]}
+    faults = [*_attempt(data)[1], *_choices(data, Root, ())]
+    return tuple(
+        source.problem(each.at, each.message) for each in faults if each.at[0] == section_name
+    )
+
+
 def _attempt(data: object) -> tuple[Root | None, list[Fault]]:
     from pydantic_core import ValidationError  # noqa: PLC0415  # start-up time
 

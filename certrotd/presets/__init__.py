@@ -5,7 +5,18 @@ The YAML files beside this module are the knowledge; the modules only read them 
 
 from __future__ import annotations
 
+from certrotd.presets.layouts import LAYOUTS, layout_about, layout_text
 from certrotd.presets.matrix import matrix, oldest
 from certrotd.presets.programs import FlagPair, Lease, Program, programs
 
-__all__ = ["FlagPair", "Lease", "Program", "matrix", "oldest", "programs"]
+__all__ = [
+    "LAYOUTS",
+    "FlagPair",
+    "Lease",
+    "Program",
+    "layout_about",
+    "layout_text",
+    "matrix",
+    "oldest",
+    "programs",
+]

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         [
             (
                 "1: zzz: unknown key; known here: cluster, components, defaults, issuers, limits, "
-                "log, node, schedule, state_directory, vaults"
+                "log, node, preset, schedule, state_directory, vaults"
             )
         ],
     ),

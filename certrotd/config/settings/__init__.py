@@ -36,6 +36,7 @@ from certrotd.config.settings.issuers import (
     Vault,
     VaultPki,
 )
+from certrotd.config.settings.preset import Preset, PresetIssuers
 from certrotd.config.settings.probes import (
     ApiserverGate,
     ClientProof,
@@ -75,6 +76,8 @@ __all__ = [
     "LogSettings",
     "Nothing",
     "Output",
+    "Preset",
+    "PresetIssuers",
     "Process",
     "Proof",
     "ReadFile",
@@ -157,9 +160,11 @@ class Root(Section):
     """Bounds."""
     defaults: Defaults = Defaults()
     """What certificates and outputs use when they say nothing."""
+    preset: Preset | None = None
+    """A whole inventory that the rest of this file is laid over."""
     vaults: Mapping[Name, Vault] = MappingProxyType({})
     """Vault or OpenBao servers by name."""
     issuers: Mapping[Name, Issuer]
     """Issuers by name."""
-    components: Mapping[Name, Component]
+    components: Mapping[Name, Component] = MappingProxyType({})
     """Components by name."""

@@ -27,6 +27,7 @@ Mode = Annotated[
 ]
 Count = Annotated[int, Written(scalars.count, "a whole number, at least 1", "4", int, ("integer",))]
 Status = Annotated[int, Written(scalars.status, "an HTTP status", "200", int, ("integer",))]
+Port = Annotated[int, Written(scalars.port, "a port number", "6443", int, ("integer",))]
 Flag = Annotated[
     bool,
     Written(scalars.boolean, "true or false", "true", bool, ("boolean",)),

@@ -1,0 +1,123 @@
+"""A preset becomes plain data: the layout's document with this node's facts, and the file over it.
+
+It happens before validation, so that what a preset says is checked as if somebody had written it;
+every value keeps its place, in the layout's document or in the user's file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from certrotd.config import source as sources
+from certrotd.config import validation
+from certrotd.config.facts import Facts, flattened
+from certrotd.config.overlay import Overlay
+from certrotd.config.source import Source, in_order
+from certrotd.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from certrotd.config.source import Location
+    from certrotd.core.errors import Problem
+
+PRESET = "preset"
+_NO_FACTS = ("layout", "components")
+
+
+def expand(source: Source) -> Source:
+    """Lay the document over its preset; a document without one is returned as it is.
+
+    Raises:
+        ConfigError: the section `preset` is faulty; the rest cannot be checked then.
+    """
+    given: Any = source.data.get(PRESET)
+    if given is None:
+        return source
+    if problems := validation.problems_below(source, PRESET):
+        raise ConfigError(in_order((*source.problems, *problems)))
+    expansion = _Expansion(source, given)
+    expanded = expansion.result()
+    if expansion.problems:
+        raise ConfigError(in_order((*source.problems, *expansion.problems)))
+    return expanded
+
+
+def marked_as(layout: str) -> str:
+    """Return what stands for the file's name where a value comes from a layout."""
+    return f"{PRESET} {layout}"
+
+
+def _layout(name: str) -> Source:
+    """Read a layout's document, laid over its base if it has one."""
+    from certrotd.presets import layout_text  # noqa: PLC0415  # start-up time
+
+    own = sources.parse(layout_text(name), marked_as(name))
+    if (base := own.data.get("base")) is None:
+        return own
+    return Overlay(_layout(str(base)), own).result()
+
+
+class _Expansion:
+    """One expansion; what is wrong with the section `preset` is gathered in `problems`."""
+
+    def __init__(self, source: Source, given: dict[str, Any]) -> None:
+        self.problems: list[Problem] = []
+        self._source = source
+        self._given = given
+        self._name = str(given["layout"])
+        self._layout = _layout(self._name)
+        self._all: dict[str, Any] = self._layout.data["components"]  # type: ignore[assignment]  # ours
+
+    def result(self) -> Source:
+        chosen = self._chosen()
+        facts = Facts(
+            defaults=self._layout.data["facts"],
+            given={key: value for key, value in self._given.items() if key not in _NO_FACTS},
+            node=str(self._source.data.get("node") or ""),
+        )
+        filled = {name: facts.filled(self._all[name]) for name in chosen}
+        for name in facts.missing:
+            self._fault((PRESET,), f"{name} is required by the layout '{self._name}'")
+        for name in flattened(self._given):
+            if name not in facts.used and name not in _NO_FACTS:
+                at = (PRESET, *name.split("."))
+                self._fault(at, f"is not used by {', '.join(chosen)} of the layout '{self._name}'")
+        base = Source({"components": filled}, self._marks())
+        return self._pruned(Overlay(base, self._source).result())
+
+    def _chosen(self) -> list[str]:
+        """Return the components that this node has: the named ones, else all but the optional."""
+        named = self._given.get("components") or []
+        optional: Any = self._layout.data.get("optional", ())
+        for i, name in enumerate(named):
+            at = (PRESET, "components", i)
+            if name not in self._all:
+                near = validation.nearest(name, self._all) or f"; it has {', '.join(self._all)}"
+                self._fault(at, f"'{name}' is no component of the layout '{self._name}'{near}")
+            elif name in named[:i]:
+                self._fault(at, f"names {name} a second time")
+        if not named and self._layout.data.get("choose"):
+            told = f"components are required by the layout '{self._name}'"
+            self._fault((PRESET,), f"{told}: which of {', '.join(self._all)} runs here?")
+        own: Any = self._source.data.get("components")
+        removed = [key for key, each in own.items() if each is None] if _is_map(own) else []
+        wanted = named or [name for name in self._all if name not in optional]
+        return [name for name in self._all if name in wanted and name not in removed]
+
+    def _marks(self) -> sources.Marks:
+        return {at: mark for at, mark in self._layout.marks.items() if at[:1] == ("components",)}
+
+    def _pruned(self, expanded: Source) -> Source:
+        """Let no component of the layout wait for one that is not on this node."""
+        components: Any = expanded.data["components"]
+        for name, component in components.items() if _is_map(components) else ():
+            mark = self._layout.marks.get(("components", name, "after"))
+            if mark and expanded.marks.get(("components", name, "after")) == mark:
+                component["after"] = [each for each in component["after"] if each in components]
+        return expanded
+
+    def _fault(self, at: Location, message: str) -> None:
+        self.problems.append(self._source.problem(at, message))
+
+
+def _is_map(value: object) -> bool:
+    return isinstance(value, dict)
