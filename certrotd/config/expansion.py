@@ -65,7 +65,9 @@ class _Expansion:
         self._given = given
         self._name = str(given["layout"])
         self._layout = _layout(self._name)
-        self._all: dict[str, Any] = self._layout.data["components"]  # type: ignore[assignment]  # ours
+        self._all: dict[str, Any] = _map(self._layout.data["components"])
+        own = _map(source.data.get("components"))
+        self._removed = [name for name in self._all if name in own and own[name] is None]
 
     def result(self) -> Source:
         chosen = self._chosen()
@@ -75,6 +77,7 @@ class _Expansion:
             node=str(self._source.data.get("node") or ""),
         )
         filled = {name: facts.filled(self._all[name]) for name in chosen}
+        filled |= {name: {} for name in self._removed}
         for name in facts.missing:
             self._fault((PRESET,), f"{name} is required by the layout '{self._name}'")
         for name in flattened(self._given):
@@ -82,7 +85,7 @@ class _Expansion:
                 at = (PRESET, *name.split("."))
                 self._fault(at, f"is not used by {', '.join(chosen)} of the layout '{self._name}'")
         base = Source({"components": filled}, self._marks())
-        return self._pruned(Overlay(base, self._source).result())
+        return self._pruned(Overlay(base, self._over()).result())
 
     def _chosen(self) -> list[str]:
         """Return the components that this node has: the named ones, else all but the optional."""
@@ -98,18 +101,23 @@ class _Expansion:
         if not named and self._layout.data.get("choose"):
             told = f"components are required by the layout '{self._name}'"
             self._fault((PRESET,), f"{told}: which of {', '.join(self._all)} runs here?")
-        own: Any = self._source.data.get("components")
-        removed = [key for key, each in own.items() if each is None] if _is_map(own) else []
         wanted = named or [name for name in self._all if name not in optional]
-        return [name for name in self._all if name in wanted and name not in removed]
+        return [name for name in self._all if name in wanted and name not in self._removed]
+
+    def _over(self) -> Source:
+        """Return what is laid over it; `components:` with only comments below it is nothing."""
+        data = {**self._source.data}
+        if data.get("components", self) is None:
+            del data["components"]
+        return self._source._replace(data=data)
 
     def _marks(self) -> sources.Marks:
         return {at: mark for at, mark in self._layout.marks.items() if at[:1] == ("components",)}
 
     def _pruned(self, expanded: Source) -> Source:
         """Let no component of the layout wait for one that is not on this node."""
-        components: Any = expanded.data["components"]
-        for name, component in components.items() if _is_map(components) else ():
+        components = _map(expanded.data["components"])
+        for name, component in components.items():
             mark = self._layout.marks.get(("components", name, "after"))
             if mark and expanded.marks.get(("components", name, "after")) == mark:
                 component["after"] = [each for each in component["after"] if each in components]
@@ -119,5 +127,6 @@ class _Expansion:
         self.problems.append(self._source.problem(at, message))
 
 
-def _is_map(value: object) -> bool:
-    return isinstance(value, dict)
+def _map(value: object) -> dict[str, Any]:
+    """Return a mapping; what is none is told later, by validation."""
+    return value if isinstance(value, dict) else {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from certrotd.config.faults import Table
 from certrotd.config.outputs import pair_material
+from certrotd.config.validation import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +23,14 @@ def check_materials(at: Location, given: settings.Component, faults: Faults) -> 
     if auto is None:
         return
     place: Location = (*at, "activation", "auto", "program")
-    if not faults.reference(place, auto.program, Table("program", programs(), ("presets",))):
+    if (program := programs().get(auto.program)) is None:
+        near = nearest(auto.program, programs())
+        faults.add(place, f"'{auto.program}' names no program of the reload matrix{near}")
         return
-    known = Table(f"material of {auto.program}", programs()[auto.program].materials, place)
     for where, material in _materials(at, given):
-        faults.reference(where, material, known)
+        if material not in program.materials:
+            near = nearest(material, program.materials)
+            faults.add(where, f"'{material}' names no material of {program.name}{near}", place)
 
 
 def _materials(at: Location, given: settings.Component) -> Iterator[tuple[Location, str]]:

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 SAMPLE = Path("config/certrotd.yaml").read_text()
 LINES = SAMPLE.splitlines()
+PRESETS = [each.read_text() for each in sorted(Path("config/presets").iterdir())]
+OVER = """
+components:
+  kube-apiserver:
+    after: [etcd]
+    settle: 3s
+    activation: {auto: {loopback: null, restart: {timeout: 5s}}}
+    proofs: [{tls: {address: "127.0.0.1:6443", certificate: apiserver}}]
+    certificates:
+      apiserver: {dns_names: [one], outputs: [{combined: /pki/a.pem}]}
+      front-proxy-client: null
+"""
 SNIPPETS = ["\t", "*server", "&a", "<<: *both", "- ", "{", "]", "'", "null", "!!set", "? ", "x-a:"]
 junk = st.sampled_from(SNIPPETS) | st.text(max_size=20)
 values = st.recursive(
@@ -41,8 +53,9 @@ def answer(path: Path) -> None:
     else:
         return
     assert problems
-    assert [each.line for each in problems] == sorted(each.line for each in problems)
-    assert {each.file for each in problems} == {str(path)}
+    places = [(each.file, each.line) for each in problems]
+    assert places == sorted(places)
+    assert {file for file, _ in places if not file.startswith("preset ")} <= {str(path)}
     assert all(each.message for each in problems)
 
 
@@ -83,6 +96,19 @@ def test_any_key_lost(path: Path, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         holder, key = data.draw(st.sampled_from(holders))
         holder.pop(key, None)
+    path.write_text(yaml.safe_dump(document))
+    answer(path)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_any_value_in_a_preset_and_over_it(path: Path, data: st.DataObject) -> None:
+    document = yaml.safe_load(data.draw(st.sampled_from(PRESETS)))
+    document |= yaml.safe_load(OVER)
+    holders = list(inside(document))
+    for _ in range(data.draw(st.integers(1, 4))):
+        holder, key = data.draw(st.sampled_from(holders))
+        holder[key] = data.draw(values)
     path.write_text(yaml.safe_dump(document))
     answer(path)
 
