@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from certrotd import presets
 from certrotd.config.faults import Table
-from certrotd.config.materials import check_materials
 from certrotd.config.outputs import OutputChecks, holds_identity, pair_material
 from certrotd.core.model import Usage
 from certrotd.core.reloading import UNREAD
@@ -116,7 +115,6 @@ class _Components:
         for i, gate in enumerate(given.gates):
             self._gate((*at, "gates", i), gate)
         self._activation(at, given)
-        check_materials(at, given, self._faults)
 
     def _activation(self, at: Location, given: settings.Component) -> None:
         here, activation = (*at, "activation"), given.activation
@@ -173,7 +171,8 @@ class _Components:
     def _material(self, at: Location, material: str | None, program: presets.Program) -> None:
         if material is not None:
             known = Table(f"material of {program.name}", (*program.materials, UNREAD), ())
-            self._faults.reference(at, material, known)
+            asked_of = (*at[:2], "activation", "auto", "program")
+            self._faults.reference(at, material, known, asked_of)
 
     def _program(self, at: Location, given: settings.ActivationCommand) -> None:
         self._command((*at, "command"), given.command)

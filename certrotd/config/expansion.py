@@ -115,13 +115,23 @@ class _Expansion:
         return {at: mark for at, mark in self._layout.marks.items() if at[:1] == ("components",)}
 
     def _pruned(self, expanded: Source) -> Source:
-        """Let no component of the layout wait for one that is not on this node."""
+        """Take from the layout's part what the user's part leaves no room for.
+
+        No component waits for one that is not on this node, and what else a component reads
+        matters to the activation `auto` only.
+        """
         components = _map(expanded.data["components"])
         for name, component in components.items():
-            mark = self._layout.marks.get(("components", name, "after"))
-            if mark and expanded.marks.get(("components", name, "after")) == mark:
+            if self._is_ours(expanded, ("components", name, "after")):
                 component["after"] = [each for each in component["after"] if each in components]
+            activation = _map(_map(component).get("activation"))
+            if "auto" not in activation and self._is_ours(expanded, ("components", name, "reads")):
+                del component["reads"]
         return expanded
+
+    def _is_ours(self, expanded: Source, at: Location) -> bool:
+        mark = self._layout.marks.get(at)
+        return mark is not None and expanded.marks.get(at) == mark
 
     def _fault(self, at: Location, message: str) -> None:
         self.problems.append(self._source.problem(at, message))

@@ -35,12 +35,12 @@ class Faults:
         if not any(self._validated.stands_in(each) for each in (at, *because)):
             self.problems.append(self._source.problem(at, message))
 
-    def reference(self, at: Location, name: str, table: Table) -> bool:
+    def reference(self, at: Location, name: str, table: Table, *because: Location) -> bool:
         """Make sure that a name is known; tell the nearest one if not."""
         if name in table.names:
             return True
         if table.at not in self._validated.places:
-            self.add(at, f"'{name}' names no {table.kind}{nearest(name, table.names)}")
+            self.add(at, f"'{name}' names no {table.kind}{nearest(name, table.names)}", *because)
         return False
 
     def twice(self, at: Location, values: Collection[object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -55,9 +56,40 @@ def test_json_and_yaml_hold_the_same() -> None:
         (["show", "kube-apisrver"], "there is no program kube-apisrver"),
         (["show", "--version", "1.36.2"], "--version needs a PROGRAM"),
         (["show", "etcd", "--version", "newest"], "newest is no release"),
+        (["show", "--layout", "kubeadmin"], "there is no layout kubeadmin"),
+        (["show", "etcd", "--layout", "kubeadm"], "--layout goes with neither"),
     ],
 )
 def test_what_is_not_known_is_refused(arguments: list[str], told: str) -> None:
     done = CliRunner().invoke(cli, ["presets", *arguments])
     assert done.exit_code == 2
     assert told in done.output
+
+
+def test_layouts_are_listed_and_printed_as_they_stand() -> None:
+    listed = json.loads(presets("layouts", "-o", "json"))
+    assert [each["layout"] for each in listed] == ["kubeadm", "standalone", "split"]
+    assert listed[0]["about"] in presets("layouts")
+    document = Path("certrotd/presets/layouts/kubeadm.yaml").read_text()
+    assert presets("show", "--layout", "kubeadm") == document
+    assert json.loads(presets("show", "--layout", "kubeadm", "-o", "json"))["facts"]
+
+
+def test_a_shown_configuration_says_where_each_value_comes_from_and_is_still_one() -> None:
+    arguments = ["config", "show", "-c", "config/presets/split.yaml"]
+    plain = CliRunner().invoke(cli, arguments, catch_exceptions=False).output
+    traced = CliRunner().invoke(cli, [*arguments, "--origin"], catch_exceptions=False).output
+    assert yaml.safe_load(traced) == yaml.safe_load(plain)
+    assert "settle: 10s  # preset standalone:" in traced
+    assert "grace: 2s  # default" in traced
+    assert "address: https://vault.example:8200  # config/presets/split.yaml:" in traced
+    values = [line for line in traced.splitlines() if not line.rstrip().endswith((":", "- tls:"))]
+    assert all("  # " in line for line in values)
+
+    rows = json.loads(
+        CliRunner()
+        .invoke(cli, [*arguments, "--origin", "-o", "json"], catch_exceptions=False)
+        .output
+    )
+    assert len(rows) == len(values)
+    assert {"key": "limits.grace", "value": "2s", "origin": "default"} in rows
