@@ -213,6 +213,8 @@ class Event(StrEnum):
     COMPONENT_LEFT_STOPPED = "component_left_stopped"
     COMPONENT_PROVEN = "component_proven"
     GATE_PASSED = "gate_passed"
+    LEADER_MOVED = "leader_moved"
+    LEADER_STAYED = "leader_stayed"
     STEP_FINISHED = "step_finished"
     STEP_FAILED = "step_failed"
     ROLLBACK_STARTED = "rollback_started"
@@ -238,6 +240,7 @@ _WARNINGS = frozenset(
         Event.ISSUER_WARNED,
         Event.ISSUER_RETRIED,
         Event.RELOAD_NOT_SEEN,
+        Event.LEADER_STAYED,
         Event.ROLLBACK_STARTED,
         Event.COMPONENT_ROLLED_BACK,
         Event.HOLD_PLACED,

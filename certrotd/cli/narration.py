@@ -21,6 +21,8 @@ _LINES: Mapping[Event, Callable[[Mapping[str, object]], str]] = {
     Event.ISSUER_RETRIED: lambda f: f"  trying again: {f.get('error', '')}",
     Event.STEP_STARTED: lambda f: f"{f['component']}",
     Event.CERTIFICATE_PUBLISHED: lambda f: f"  published {f['certificate']}",
+    Event.LEADER_MOVED: lambda f: f"  leader moved from {f['old']} to {f['new']}",
+    Event.LEADER_STAYED: lambda f: f"  the leader could not be moved: {f['detail']}",
     Event.COMPONENT_ACTIVATED: lambda f: f"  told: {f['detail'] or f['how']}",
     Event.COMPONENT_LEFT_STOPPED: lambda f: f"  {f['detail']}",
     Event.COMPONENT_PROVEN: lambda f: f"  proved: {f['detail']}",

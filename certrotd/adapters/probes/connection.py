@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,17 @@ def client_context(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def present(context: ssl.SSLContext, outputs: tuple[Output, ...]) -> ParsedCertificate:
-    """Let a context present the pair that lies in `outputs`, and return its leaf.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A certificate chain, its leaf first, and its key, PEM."""
+
+    leaf: ParsedCertificate
+    chain: bytes
+    private_key: Secret
+
+
+def pair_in(outputs: tuple[Output, ...]) -> Pair:
+    """Return the pair that lies in `outputs`.
 
     Raises:
         Unusable: there is no whole pair.
@@ -118,8 +128,18 @@ def present(context: ssl.SSLContext, outputs: tuple[Output, ...]) -> ParsedCerti
         raise Unusable(str(e)) from e
     if found.private_key is None:
         raise Unusable(f"no file holds the private key of {leaf.subject}")
-    _load(context, b"".join(found.chain) + found.private_key.reveal(), leaf)
-    return leaf
+    return Pair(leaf=leaf, chain=b"".join(found.chain), private_key=found.private_key)
+
+
+def present(context: ssl.SSLContext, outputs: tuple[Output, ...]) -> ParsedCertificate:
+    """Let a context present the pair that lies in `outputs`, and return its leaf.
+
+    Raises:
+        Unusable: there is no whole pair.
+    """
+    pair = pair_in(outputs)
+    _load(context, pair.chain + pair.private_key.reveal(), pair.leaf)
+    return pair.leaf
 
 
 def _stored(output: Output) -> StoredFile:
