@@ -9,20 +9,31 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from certrotd.adapters.probes.connection import Deadline, connect, excerpt, told
+from certrotd.adapters.probes.connection import (
+    Deadline,
+    client_context,
+    connect,
+    excerpt,
+    present,
+    told,
+)
 
 if TYPE_CHECKING:
     import socket
     import ssl
+
+    from certrotd.core.model import Output
 
 BODY = 64 * 1024
 """How much of an answer is looked at, in bytes, if nothing else is said."""
 HEAD = 64 * 1024
 """How long status line and headers may be, in bytes."""
 HTTPS = 443
+OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 
 
 class NoAnswer(Exception):
@@ -45,6 +56,18 @@ class Answer:
         failing = [line for line in self.body.splitlines() if line.startswith("[-]")]
         said = excerpt("; ".join(failing) or self.body)
         return f'{self.status}, "{said}"' if said else str(self.status)
+
+
+def identified(ca_file: str, client: tuple[Output, ...] | None) -> ssl.SSLContext:
+    """Return a context that trusts `ca_file` and presents the pair in `client`, if given.
+
+    Raises:
+        Unusable: one of the files cannot be used.
+    """
+    context = client_context(ca_file)
+    if client:
+        present(context, client)
+    return context
 
 
 def get(url: str, context: ssl.SSLContext, timeout: float, *, limit: int = BODY) -> Answer:
@@ -128,3 +151,22 @@ def _parsed(raw: bytes, limit: int) -> Answer:
     except (HTTPException, ValueError) as e:
         raise NoAnswer("the answer is not HTTP" if raw else "the server hung up") from e
     return Answer(status=response.status, body=body.decode(errors="replace"))
+
+
+def refused(answer: Answer, what: str) -> str:
+    """Say why an API server did not do `what` ("list it"), in the words of a person."""
+    if answer.status == UNAUTHORIZED:
+        return f"401: the server wants a certificate of a user who may {what}"
+    if answer.status == FORBIDDEN:
+        return f"403: the certificate's user may not {what} ({_message(answer)})"
+    if answer.status == NOT_FOUND:
+        return f"404: there is none ({_message(answer)})"
+    return str(answer)
+
+
+def _message(answer: Answer) -> str:
+    """Return the message of a Status object, which names the user."""
+    try:
+        return str(json.loads(answer.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from certrotd.adapters.probes.asking import NoAnswer, get
+from certrotd.adapters.probes.asking import NoAnswer, get, identified
 from certrotd.adapters.probes.connection import TIMEOUT, Unusable, client_context, present
 from certrotd.core.model import CertificateName, Evidence
 
@@ -80,9 +80,7 @@ class HttpGate:
     def check(self) -> Evidence:
         """Make one call."""
         try:
-            context = client_context(self.ca_file)
-            if self.client:
-                present(context, self.client)
+            context = identified(self.ca_file, self.client)
             answer = get(self.url, context, self.timeout)
         except Unusable as e:
             return self._evidence(str(e))
