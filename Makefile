@@ -43,9 +43,9 @@ bench: $(VENV)/.dev ## the numbers, as ratios against peers measured in the same
 servers: $(VENV)/.dev ## build Vault, etcd and Kubernetes for the tests
 	$(BIN)/python -m tests.testbed.build
 
-proto: $(VENV)/.dev ## generate the code for the container runtime's messages
+proto: $(VENV)/.dev ## generate the code for the messages of the container runtime and of etcd
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. \
-	    certrotd/adapters/cri/runtime.proto
+	    certrotd/adapters/cri/runtime.proto certrotd/adapters/probes/etcd/etcd.proto
 
 lock: ## pin dependencies anew after a change of pyproject.toml; needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

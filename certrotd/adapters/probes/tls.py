@@ -126,6 +126,23 @@ class TcpGate:
         return Evidence(source=source, holds=True, detail=f"{self.address}: accepts connections")
 
 
+def served_leaf(address: str, server_name: str, timeout: float) -> ParsedCertificate:
+    """Return the leaf that `address` presents to who asks for `server_name`; nothing is verified.
+
+    Raises:
+        OSError: no handshake was made.
+        ValueError: what was presented cannot be read.
+    """
+    deadline = Deadline(timeout)
+    with connect(*split_address(address), deadline) as channel:
+        channel.settimeout(deadline.left())
+        with client_context(None).wrap_socket(channel, server_hostname=server_name) as secured:
+            leaf = secured.getpeercert(binary_form=True)
+    if leaf is None or (parsed := _parsed(leaf)) is None:
+        raise ValueError("no certificate was presented that can be read")
+    return parsed
+
+
 def _parsed(leaf: bytes) -> ParsedCertificate | None:
     import ssl  # noqa: PLC0415  # see connection.client_context
 

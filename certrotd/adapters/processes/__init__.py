@@ -8,6 +8,7 @@ from certrotd.adapters.processes.pidfile import (
     PidfileStartedProof,
 )
 from certrotd.adapters.processes.systemd import UnitRestart, UnitSignal, UnitStartedProof
+from certrotd.adapters.processes.version import ProgramVersion, UnitVersion
 
 __all__ = [
     "CommandGate",
@@ -16,7 +17,9 @@ __all__ = [
     "PidfileRestart",
     "PidfileSignal",
     "PidfileStartedProof",
+    "ProgramVersion",
     "UnitRestart",
     "UnitSignal",
     "UnitStartedProof",
+    "UnitVersion",
 ]

@@ -226,6 +226,15 @@ class UnitStartedProof:
         return compare(source, who, started, timedelta(0), expected)
 
 
+def main_process(unit: str) -> int | str:
+    """Return the id of a unit's main process, or say why there is none."""
+    try:
+        found = _existing(unit)
+    except _Unavailable as e:
+        return str(e)
+    return found.main_pid or f"no main process runs, it is {found}"
+
+
 def _is(pid: int, name: str) -> bool:
     process = proc.look_up(pid)
     return process is not None and process.is_named(name)

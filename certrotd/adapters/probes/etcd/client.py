@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from certrotd.adapters.probes.asking import NoAnswer, get
-from certrotd.adapters.probes.connection import Unusable, client_context, excerpt, pair_in, present
+from certrotd.adapters.probes.connection import (
+    Unusable,
+    client_context,
+    excerpt,
+    pair_in,
+    present,
+    split_address,
+)
+from certrotd.adapters.probes.tls import served_leaf
+from certrotd.core.model import KeyAlgorithm
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,8 +104,13 @@ class Access:
         """
         try:
             get(f"https://{address}/health", self._context, timeout)
+            leaf = served_leaf(address, split_address(address)[0], timeout)
         except NoAnswer as e:
             return Unanswered(str(e), reachable=e.reachable)
+        except (OSError, ValueError):
+            return None
+        if leaf.key == KeyAlgorithm.ED25519:
+            return Unanswered("its certificate's key is Ed25519, which gRPC cannot verify")
         return None
 
 

@@ -4,50 +4,51 @@
 # source: certrotd/adapters/probes/etcd/etcd.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "certrotd/adapters/probes/etcd/etcd.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'certrotd/adapters/probes/etcd/etcd.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n(certrotd/adapters/probes/etcd/etcd.proto\x12\x0c\x65tcdserverpb"7\n\x0eResponseHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04"I\n\x06Member\x12\n\n\x02ID\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nclientURLs\x18\x04 \x03(\t\x12\x11\n\tisLearner\x18\x05 \x01(\x08")\n\x11MemberListRequest\x12\x14\n\x0clinearizable\x18\x01 \x01(\x08"i\n\x12MemberListResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.etcdserverpb.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.etcdserverpb.Member"\x0f\n\rStatusRequest"\xaf\x01\n\x0eStatusResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.etcdserverpb.ResponseHeader\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06leader\x18\x04 \x01(\x04\x12\x11\n\traftIndex\x18\x05 \x01(\x04\x12\x18\n\x10raftAppliedIndex\x18\x07 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x08 \x03(\t\x12\x11\n\tisLearner\x18\n \x01(\x08"%\n\x11MoveLeaderRequest\x12\x10\n\x08targetID\x18\x01 \x01(\x04"\x14\n\x12MoveLeaderResponse2Z\n\x07\x43luster\x12O\n\nMemberList\x12\x1f.etcdserverpb.MemberListRequest\x1a .etcdserverpb.MemberListResponse2\xa3\x01\n\x0bMaintenance\x12\x43\n\x06Status\x12\x1b.etcdserverpb.StatusRequest\x1a\x1c.etcdserverpb.StatusResponse\x12O\n\nMoveLeader\x12\x1f.etcdserverpb.MoveLeaderRequest\x1a .etcdserverpb.MoveLeaderResponseb\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(certrotd/adapters/probes/etcd/etcd.proto\x12\x0c\x65tcdserverpb\"7\n\x0eResponseHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\"I\n\x06Member\x12\n\n\x02ID\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x12\n\nclientURLs\x18\x04 \x03(\t\x12\x11\n\tisLearner\x18\x05 \x01(\x08\")\n\x11MemberListRequest\x12\x14\n\x0clinearizable\x18\x01 \x01(\x08\"i\n\x12MemberListResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.etcdserverpb.ResponseHeader\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.etcdserverpb.Member\"\x0f\n\rStatusRequest\"\xaf\x01\n\x0eStatusResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.etcdserverpb.ResponseHeader\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06leader\x18\x04 \x01(\x04\x12\x11\n\traftIndex\x18\x05 \x01(\x04\x12\x18\n\x10raftAppliedIndex\x18\x07 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x08 \x03(\t\x12\x11\n\tisLearner\x18\n \x01(\x08\"%\n\x11MoveLeaderRequest\x12\x10\n\x08targetID\x18\x01 \x01(\x04\"\x14\n\x12MoveLeaderResponse2Z\n\x07\x43luster\x12O\n\nMemberList\x12\x1f.etcdserverpb.MemberListRequest\x1a .etcdserverpb.MemberListResponse2\xa3\x01\n\x0bMaintenance\x12\x43\n\x06Status\x12\x1b.etcdserverpb.StatusRequest\x1a\x1c.etcdserverpb.StatusResponse\x12O\n\nMoveLeader\x12\x1f.etcdserverpb.MoveLeaderRequest\x1a .etcdserverpb.MoveLeaderResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(
-    DESCRIPTOR, "certrotd.adapters.probes.etcd.etcd_pb2", _globals
-)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'certrotd.adapters.probes.etcd.etcd_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_RESPONSEHEADER"]._serialized_start = 58
-    _globals["_RESPONSEHEADER"]._serialized_end = 113
-    _globals["_MEMBER"]._serialized_start = 115
-    _globals["_MEMBER"]._serialized_end = 188
-    _globals["_MEMBERLISTREQUEST"]._serialized_start = 190
-    _globals["_MEMBERLISTREQUEST"]._serialized_end = 231
-    _globals["_MEMBERLISTRESPONSE"]._serialized_start = 233
-    _globals["_MEMBERLISTRESPONSE"]._serialized_end = 338
-    _globals["_STATUSREQUEST"]._serialized_start = 340
-    _globals["_STATUSREQUEST"]._serialized_end = 355
-    _globals["_STATUSRESPONSE"]._serialized_start = 358
-    _globals["_STATUSRESPONSE"]._serialized_end = 533
-    _globals["_MOVELEADERREQUEST"]._serialized_start = 535
-    _globals["_MOVELEADERREQUEST"]._serialized_end = 572
-    _globals["_MOVELEADERRESPONSE"]._serialized_start = 574
-    _globals["_MOVELEADERRESPONSE"]._serialized_end = 594
-    _globals["_CLUSTER"]._serialized_start = 596
-    _globals["_CLUSTER"]._serialized_end = 686
-    _globals["_MAINTENANCE"]._serialized_start = 689
-    _globals["_MAINTENANCE"]._serialized_end = 852
+  DESCRIPTOR._loaded_options = None
+  _globals['_RESPONSEHEADER']._serialized_start=58
+  _globals['_RESPONSEHEADER']._serialized_end=113
+  _globals['_MEMBER']._serialized_start=115
+  _globals['_MEMBER']._serialized_end=188
+  _globals['_MEMBERLISTREQUEST']._serialized_start=190
+  _globals['_MEMBERLISTREQUEST']._serialized_end=231
+  _globals['_MEMBERLISTRESPONSE']._serialized_start=233
+  _globals['_MEMBERLISTRESPONSE']._serialized_end=338
+  _globals['_STATUSREQUEST']._serialized_start=340
+  _globals['_STATUSREQUEST']._serialized_end=355
+  _globals['_STATUSRESPONSE']._serialized_start=358
+  _globals['_STATUSRESPONSE']._serialized_end=533
+  _globals['_MOVELEADERREQUEST']._serialized_start=535
+  _globals['_MOVELEADERREQUEST']._serialized_end=572
+  _globals['_MOVELEADERRESPONSE']._serialized_start=574
+  _globals['_MOVELEADERRESPONSE']._serialized_end=594
+  _globals['_CLUSTER']._serialized_start=596
+  _globals['_CLUSTER']._serialized_end=686
+  _globals['_MAINTENANCE']._serialized_start=689
+  _globals['_MAINTENANCE']._serialized_end=852
 # @@protoc_insertion_point(module_scope)

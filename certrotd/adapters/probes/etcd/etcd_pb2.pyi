@@ -12,9 +12,7 @@ class ResponseHeader(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
     cluster_id: int
     member_id: int
-    def __init__(
-        self, cluster_id: _Optional[int] = ..., member_id: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, cluster_id: _Optional[int] = ..., member_id: _Optional[int] = ...) -> None: ...
 
 class Member(_message.Message):
     __slots__ = ("ID", "name", "clientURLs", "isLearner")
@@ -26,13 +24,7 @@ class Member(_message.Message):
     name: str
     clientURLs: _containers.RepeatedScalarFieldContainer[str]
     isLearner: bool
-    def __init__(
-        self,
-        ID: _Optional[int] = ...,
-        name: _Optional[str] = ...,
-        clientURLs: _Optional[_Iterable[str]] = ...,
-        isLearner: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, ID: _Optional[int] = ..., name: _Optional[str] = ..., clientURLs: _Optional[_Iterable[str]] = ..., isLearner: _Optional[bool] = ...) -> None: ...
 
 class MemberListRequest(_message.Message):
     __slots__ = ("linearizable",)
@@ -46,26 +38,14 @@ class MemberListResponse(_message.Message):
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     header: ResponseHeader
     members: _containers.RepeatedCompositeFieldContainer[Member]
-    def __init__(
-        self,
-        header: _Optional[_Union[ResponseHeader, _Mapping]] = ...,
-        members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = (
-        "header",
-        "version",
-        "leader",
-        "raftIndex",
-        "raftAppliedIndex",
-        "errors",
-        "isLearner",
-    )
+    __slots__ = ("header", "version", "leader", "raftIndex", "raftAppliedIndex", "errors", "isLearner")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LEADER_FIELD_NUMBER: _ClassVar[int]
@@ -80,16 +60,7 @@ class StatusResponse(_message.Message):
     raftAppliedIndex: int
     errors: _containers.RepeatedScalarFieldContainer[str]
     isLearner: bool
-    def __init__(
-        self,
-        header: _Optional[_Union[ResponseHeader, _Mapping]] = ...,
-        version: _Optional[str] = ...,
-        leader: _Optional[int] = ...,
-        raftIndex: _Optional[int] = ...,
-        raftAppliedIndex: _Optional[int] = ...,
-        errors: _Optional[_Iterable[str]] = ...,
-        isLearner: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, header: _Optional[_Union[ResponseHeader, _Mapping]] = ..., version: _Optional[str] = ..., leader: _Optional[int] = ..., raftIndex: _Optional[int] = ..., raftAppliedIndex: _Optional[int] = ..., errors: _Optional[_Iterable[str]] = ..., isLearner: _Optional[bool] = ...) -> None: ...
 
 class MoveLeaderRequest(_message.Message):
     __slots__ = ("targetID",)
