@@ -129,5 +129,5 @@ class EtcdCluster:
             "enable-grpc-gateway": "false",
             "unsafe-no-fsync": "true",
         }
-        argv = [ensure("etcd"), *(f"--{key}={value}" for key, value in flags.items())]
+        argv: list[Any] = [ensure("etcd"), *(f"--{key}={value}" for key, value in flags.items())]
         return ServerProcess(name, [*argv, *self._arguments], directory=own)
