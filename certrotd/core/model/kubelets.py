@@ -52,7 +52,9 @@ class ParsedRequest:
 class SubmittedRequest:
     """A CertificateSigningRequest object as the API server holds it; it wrote the user itself.
 
-    `lifetime` is `spec.expirationSeconds`, None where it is left to the signer.
+    `lifetime` is `spec.expirationSeconds`, None where it is left to the signer. `version` is the
+    object's resourceVersion. `approved`, `denied` and `failed` are its conditions' messages, None
+    where it has no such condition; `certificate` is the issued chain, PEM.
     """
 
     name: str
@@ -64,6 +66,16 @@ class SubmittedRequest:
     lifetime: timedelta | None
     request: bytes = field(repr=False)
     created_at: datetime
+    version: str = ""
+    approved: str | None = None
+    denied: str | None = None
+    failed: str | None = None
+    certificate: bytes | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has ruled on it yet."""
+        return self.approved is None and self.denied is None and self.failed is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
