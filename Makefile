@@ -2,7 +2,8 @@
 
 VENV  := .venv
 BIN   := $(VENV)/bin
-QUICK := not servers and not systemd and not containerd and not image and not crash
+QUICK := not servers and not systemd and not containerd and not kubelet and not image \
+         and not crash
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -64,7 +64,7 @@ class Server:
             path = self.source / name
             content = path.read_bytes() if path.exists() else b""
             digest.update(f"{name} {len(content)}\n".encode() + content)
-        flags = [s.linker_flags for s in SERVERS.values() if s.module == self.module]
+        flags = sorted({s.linker_flags for s in SERVERS.values() if s.module == self.module})
         digest.update(repr((BUILD_FLAGS, sorted(BUILD_ENVIRONMENT.items()), flags)).encode())
         return f"{self.module}-{digest.hexdigest()[:16]}"
 
@@ -98,6 +98,8 @@ SERVERS = {
         _kubernetes("kube-controller-manager"),
         _kubernetes("kube-scheduler"),
         _kubernetes("kubeadm"),
+        _kubernetes("kubelet"),
+        Server(name="pod-pause", module="pause", package=".", version="1.0.0"),
         Server(
             name="consul-template",
             module="consul-template",

@@ -1,4 +1,4 @@
-"""Session-wide real servers; tests that ask for them are marked `servers`."""
+"""Session-wide real servers; tests that ask for them are marked `servers` or `kubelet`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dayzero import issue_all
+from tests.testbed.staticpods import StaticPodNode, unavailable
 from tests.testbed.vaultserver import VaultServer
 
 if TYPE_CHECKING:
@@ -35,3 +36,12 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     issue_all(plane.inventory())
     with plane:
         yield plane
+
+
+@pytest.fixture(scope="module")
+def static_pod_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StaticPodNode]:
+    """A master as kubeadm makes it, its control plane in static pods under a real kubelet."""
+    if reason := unavailable():
+        pytest.skip(reason)
+    with StaticPodNode(tmp_path_factory.mktemp("node")) as node:
+        yield node

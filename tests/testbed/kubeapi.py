@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _TIMEOUT = 15.0
 
@@ -52,9 +52,13 @@ def call(
 
 
 class KubeClient:
-    """Calls the API server that a kubeconfig names, as the user that it holds."""
+    """Calls the API server that a kubeconfig names, as the user that it holds.
 
-    def __init__(self, kubeconfig: Path) -> None:
+    `call` makes one request as the function of this name does, perhaps from elsewhere.
+    """
+
+    def __init__(self, kubeconfig: Path, call: Callable[..., tuple[int, bytes]] = call) -> None:
+        self._call = call
         content = yaml.safe_load(kubeconfig.read_text())
         cluster = content["clusters"][0]["cluster"]
         user = content["users"][0]["user"]
@@ -73,7 +77,7 @@ class KubeClient:
 
     def status_of(self, url: str) -> int:
         """HTTP status of a GET to any server of the cluster's CA, with the same identity."""
-        return call(url, self._context)[0]
+        return self._call(url, self._context)[0]
 
     def request(
         self, method: str, path: str, body: Mapping[str, object] | None = None
@@ -84,7 +88,7 @@ class KubeClient:
             ApiAnswered: with a status of 400 or more.
         """
         sent = None if body is None else json.dumps(body).encode()
-        status, content = call(self.server + path, self._context, method, sent)
+        status, content = self._call(self.server + path, self._context, method, sent)
         answer: dict[str, Any] = json.loads(content)
         if status >= http.client.BAD_REQUEST:
             raise ApiAnswered(path, status, str(answer.get("message", "")))

@@ -1,0 +1,3 @@
+module certrotd.testbed/pause
+
+go 1.26.0
