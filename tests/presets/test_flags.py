@@ -21,11 +21,16 @@ LEFT_OUT = {
     "--authorization-policy-file",
     "--cloud-config",
     "--encryption-provider-config",
+    "--image-credential-provider-config",
     "--leader-migration-config",
+    "--lock-file",
+    "--rotate-certificates",
+    "--rotate-server-certificates",
     "--runtime-config",
     "--token-auth-file",
     "--tracing-config-file",
-    # Read once, when a member joins.
+    # Read once, when a member or a node joins.
+    "--bootstrap-kubeconfig",
     "--discovery-cacert",
     "--discovery-cert",
     "--discovery-key",
