@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from certrotd.config import Config, settings
-    from certrotd.ports import Clock, Issuer, Log
+    from certrotd.ports import Clock, Issuer, Log, Node
 
 LOCK_WAIT = 5.0
 """How long, in seconds, a command waits for another certrotd to finish."""
@@ -120,6 +120,14 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
         stop=stop,
         sessions=tuple(sessions.values()),
     )
+
+
+def this_node() -> Node:
+    """Return the machine this process runs on, to be looked at."""
+    # Imported here: only `config init` looks.
+    from certrotd.adapters.node import LocalNode
+
+    return LocalNode()
 
 
 def serve(path: Path, log: Log) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from certrotd.cli.initialising import init
 from certrotd.cli.options import config_option, emit, output_option
 from certrotd.cli.origins import commented, leaves
 from certrotd.cli.outcome import ExitCode
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def config() -> None:
-    """Validate, describe and show the configuration."""
+    """Make, validate, describe and show the configuration."""
+
+
+config.add_command(init)
 
 
 @config.command()
@@ -77,9 +81,8 @@ def schema() -> None:
 def show(config_path: Path, form: str, *, redacted: bool, origin: bool) -> None:
     """Print the configuration as it is in force: files merged, preset and defaults filled in.
 
-    With --origin each value says `file:line`, `default`, or `preset NAME:line` (see `certrotd
-    presets show --layout NAME`) with the facts that went into it; in YAML as a comment, in JSON as
-    one object for each value.
+    With --origin each value says `file:line`, `preset NAME:line` (see `certrotd presets show
+    --layout NAME`) or `default`; in YAML as a comment, in JSON as one object for each value.
 
     \b
     Examples:

@@ -15,7 +15,8 @@
         ├─ ActivationFailed(component)       the component could not be told
         ├─ ProofMissing(component) the running process does not present the new certificate
         ├─ GateClosed(component)   the component is not healthy
-        └─ OnHold(reason, since)             a person must look first (`certrotd resume`)
+        ├─ OnHold(reason, since)             a person must look first (`certrotd resume`)
+        └─ NotUnderstood(problems)           what a node runs cannot become a configuration
 
 Errors carry facts as attributes; the command line turns them into prose.
 """
@@ -174,3 +175,11 @@ class OnHold(PermanentError):
         )
         self.reason = reason
         self.since = since
+
+
+class NotUnderstood(PermanentError):
+    """What was found on a node cannot become a configuration; all faults at once."""
+
+    def __init__(self, problems: tuple[Problem, ...], *, hint: str = "") -> None:
+        super().__init__("\n".join(str(problem) for problem in problems), hint=hint)
+        self.problems = problems

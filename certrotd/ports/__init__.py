@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from ipaddress import IPv4Address, IPv6Address
 
     from certrotd.core.model import (
         Answer,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Entry,
         Evidence,
         Expectation,
+        FileFacts,
         GenerationId,
         Published,
         ReadFile,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         ServiceState,
         SigningRequest,
         StoredSet,
+        UnitFacts,
         Verified,
     )
 
@@ -187,6 +190,44 @@ class Lock(Protocol):
 
         Raises:
             LockHeld: another process has it; its holder and purpose are in the error.
+        """
+
+
+class Node(Protocol):
+    """What lies and runs on this machine; only looked at."""
+
+    def name(self) -> str:
+        """Return the host name."""
+
+    def addresses(self) -> tuple[IPv4Address | IPv6Address, ...]:
+        """Return the addresses of its interfaces, without loopback and link-local ones."""
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a plain file.
+
+        Raises:
+            OSError: it cannot be read, is not a plain file, or is larger than 4 MiB.
+        """
+
+    def entries(self, path: str) -> tuple[str, ...]:
+        """Return the names in a directory that are no directories, sorted.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+    def facts(self, path: str) -> FileFacts:
+        """Return mode and owner of what a path leads to.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+
+    def unit(self, name: str) -> UnitFacts:
+        """Ask systemd about a unit; one it does not know has the load state `not-found`.
+
+        Raises:
+            OSError: systemd cannot be asked.
         """
 
 

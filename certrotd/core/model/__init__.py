@@ -25,6 +25,7 @@ from certrotd.core.model.certificates import (
     Usage,
     Verified,
 )
+from certrotd.core.model.nodes import FileFacts, UnitFacts
 from certrotd.core.model.rotation import (
     ActivationKind,
     Change,
@@ -64,6 +65,7 @@ __all__ = [
     "EntryKind",
     "Evidence",
     "Expectation",
+    "FileFacts",
     "Finding",
     "GenerationId",
     "Issued",
@@ -93,6 +95,7 @@ __all__ = [
     "StepReport",
     "StoredFile",
     "StoredSet",
+    "UnitFacts",
     "Usage",
     "Verified",
 ]
