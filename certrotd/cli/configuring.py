@@ -81,8 +81,9 @@ def schema() -> None:
 def show(config_path: Path, form: str, *, redacted: bool, origin: bool) -> None:
     """Print the configuration as it is in force: files merged, preset and defaults filled in.
 
-    With --origin each value says `file:line`, `preset NAME:line` (see `certrotd presets show
-    --layout NAME`) or `default`; in YAML as a comment, in JSON as one object for each value.
+    With --origin each value says `file:line`, `default`, or `preset NAME:line` (see `certrotd
+    presets show --layout NAME`) with the facts that went into it; in YAML as a comment, in JSON as
+    one object for each value.
 
     \b
     Examples:

@@ -56,7 +56,7 @@ def shown(config: Config, *, redacted: bool = False) -> dict[str, object]:
 def traced(path: Path, *, redacted: bool = False) -> tuple[dict[str, object], dict[Location, str]]:
     """Return what `shown` does, and for each value in it where it comes from.
 
-    That is `file:line`, `preset NAME:line`, or `default`.
+    That is `file:line`, `default`, or `preset NAME:line` with the facts that went into it.
 
     Raises:
         ConfigError: the configuration is faulty.
@@ -65,4 +65,4 @@ def traced(path: Path, *, redacted: bool = False) -> tuple[dict[str, object], di
 
     config, read = _read(path)
     data = showing.shown(config, redacted=redacted)
-    return data, origins.origins(data, read.marks)
+    return data, origins.origins(data, read)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from certrotd.config import source as sources
 from certrotd.config import validation
 from certrotd.config.facts import Facts, flattened
+from certrotd.config.origins import FROM_PRESET
 from certrotd.config.overlay import Overlay
 from certrotd.config.source import Source, in_order
 from certrotd.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from certrotd.config.source import Location
     from certrotd.core.errors import Problem
 
@@ -43,7 +46,7 @@ def expand(source: Source) -> Source:
 
 def marked_as(layout: str) -> str:
     """Return what stands for the file's name where a value comes from a layout."""
-    return f"{PRESET} {layout}"
+    return f"{FROM_PRESET}{layout}"
 
 
 def _layout(name: str) -> Source:
@@ -76,7 +79,7 @@ class _Expansion:
             given={key: value for key, value in self._given.items() if key not in _NO_FACTS},
             node=str(self._source.data.get("node") or ""),
         )
-        filled = {name: facts.filled(self._all[name]) for name in chosen}
+        filled = {name: facts.filled(self._all[name], ("components", name)) for name in chosen}
         filled |= {name: {} for name in self._removed}
         for name in facts.missing:
             self._fault((PRESET,), f"{name} is required by the layout '{self._name}'")
@@ -84,8 +87,9 @@ class _Expansion:
             if name not in facts.used and name not in _NO_FACTS:
                 at = (PRESET, *name.split("."))
                 self._fault(at, f"is not used by {', '.join(chosen)} of the layout '{self._name}'")
-        base = Source({"components": filled}, self._marks())
-        return self._pruned(Overlay(base, self._over()).result())
+        base = Source({"components": filled}, self._marks(facts))
+        expanded = self._pruned(Overlay(base, self._over()).result())
+        return expanded._replace(facts={at: _places(names) for at, names in facts.given_at.items()})
 
     def _chosen(self) -> list[str]:
         """Return the components that this node has: the named ones, else all but the optional."""
@@ -111,8 +115,10 @@ class _Expansion:
             del data["components"]
         return self._source._replace(data=data)
 
-    def _marks(self) -> sources.Marks:
-        return {at: mark for at, mark in self._layout.marks.items() if at[:1] == ("components",)}
+    def _marks(self, facts: Facts) -> sources.Marks:
+        marks = self._layout.marks
+        own = {at: mark for at, mark in marks.items() if at[:1] == ("components",)}
+        return {**own, **{at: marks[item] for at, item in facts.item_of.items()}}
 
     def _pruned(self, expanded: Source) -> Source:
         """Take from the layout's part what the user's part leaves no room for.
@@ -135,6 +141,11 @@ class _Expansion:
 
     def _fault(self, at: Location, message: str) -> None:
         self.problems.append(self._source.problem(at, message))
+
+
+def _places(names: Iterable[str]) -> tuple[Location, ...]:
+    """Return where facts are given."""
+    return tuple((PRESET, *name.split(".")) for name in names)
 
 
 def _map(value: object) -> dict[str, Any]:

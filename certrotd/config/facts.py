@@ -8,7 +8,9 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    from certrotd.config.source import Location
 
 REQUIRED = "required"
 """What a layout writes for a fact without a default."""
@@ -30,49 +32,78 @@ def flattened(given: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 class Facts:
     """The facts of one node: those given, else the layout's defaults, and what follows from them.
 
-    `used` are the names that were asked for, `missing` those of them that nobody gave.
+    `used` are the names that were asked for, `missing` those of them that nobody gave; `given_at`
+    tells for each place in what was filled which of the given facts went into it, `item_of` for
+    each single value in a list which item of the layout's list it comes from.
     """
 
     def __init__(self, *, defaults: Any, given: Mapping[str, Any], node: str) -> None:
-        self._values = {**flattened(defaults), **flattened(given)}
+        self._given = flattened(given)
+        self._values = {**flattened(defaults), **self._given}
         self._node = node or os.uname().nodename
+        self._consulted: dict[str, None] = {}
         self.used: set[str] = set()
         self.missing: dict[str, None] = {}
+        self.given_at: dict[Location, tuple[str, ...]] = {}
+        self.item_of: dict[Location, Location] = {}
 
-    def filled(self, value: Any) -> Any:
-        """Return plain data with every `${fact}` replaced.
+    def filled(self, value: Any, at: Location) -> Any:
+        """Return plain data with every `${fact}` replaced; `at` is where it will stand.
 
         A list item that is nothing but a fact with several values becomes several items; of
         items that are equal the first is kept.
         """
         if isinstance(value, dict):
-            return {key: self.filled(each) for key, each in value.items()}
+            return {key: self.filled(each, (*at, key)) for key, each in value.items()}
         if isinstance(value, list):
-            items = [each for item in value for each in self._items(item)]
-            by_meaning = {_meaning(each): each for each in reversed(items)}
-            return [each for each in items if by_meaning.pop(_meaning(each), None) is not None]
-        if isinstance(value, str):
-            return _REFERENCE.sub(lambda match: str(self._value(match[1])), value)
-        return value
+            return self._list(value, at)
+        self._consulted = {}
+        result = self._replaced(value)
+        self._note(at)
+        return result
 
-    def _items(self, item: object) -> Iterator[object]:
-        """Yield what one item of a list becomes."""
+    def _list(self, given: list[Any], at: Location) -> list[Any]:
+        result: list[Any] = []
+        met: set[object] = set()
+        for i, item in enumerate(given):
+            if isinstance(item, dict | list):
+                result.append(self.filled(item, (*at, len(result))))
+                continue
+            self._consulted = {}
+            for each in self._items(item):
+                if (meaning := _meaning(each)) not in met:
+                    met.add(meaning)
+                    self._note((*at, len(result)))
+                    self.item_of[(*at, len(result))] = (*at, i)
+                    result.append(each)
+        return result
+
+    def _items(self, item: Any) -> list[Any]:
+        """Return what a single value in a list becomes."""
         match = _REFERENCE.fullmatch(item) if isinstance(item, str) else None
-        value = self._value(match[1]) if match else None
-        if isinstance(value, list):
-            yield from value
-        else:
-            yield self.filled(item)
+        value = self._value(match[1]) if match else self._replaced(item)
+        return value if isinstance(value, list) else [value]
+
+    def _note(self, at: Location) -> None:
+        if self._consulted:
+            self.given_at[at] = (*self._consulted,)
+
+    def _replaced(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return _REFERENCE.sub(lambda match: str(self._value(match[1])), value)
 
     def _value(self, name: str) -> str | list[str]:
         if (derived := self._derived(name)) is not None:
             return derived
         self.used.add(name)
+        if name in self._given:
+            self._consulted[name] = None
         value = self._values[name]
         if value == REQUIRED:
             self.missing[name] = None
             return ""
-        return [*map(str, value)] if isinstance(value, list) else str(self.filled(value))
+        return [*map(str, value)] if isinstance(value, list) else str(self._replaced(value))
 
     def _derived(self, name: str) -> str | list[str] | None:
         """Return what follows from other facts."""
@@ -94,9 +125,7 @@ class Facts:
 
 def _meaning(item: object) -> object:
     """Return what makes items equal: an address may be written in several ways."""
-    if isinstance(item, str) and _is_address(item):
-        return ip_address(item)
-    return item if isinstance(item, str) else id(item)
+    return ip_address(item) if isinstance(item, str) and _is_address(item) else item
 
 
 def _bracketed(host: str) -> str:

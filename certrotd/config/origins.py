@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from certrotd.config.source import Location, Marks
+    from certrotd.config.source import Location, Source
 
 DEFAULT = "default"
 HOST_NAME = "host name"
+FROM_PRESET = "preset "
+"""How the places of a preset begin, where others name a file."""
 
 _FROM_DEFAULTS = {"key", "ttl", "owner", "group"}
 """What certificates and outputs take from the section `defaults`."""
 
 
-def origins(data: object, marks: Marks) -> dict[Location, str]:
-    """Return the origin of every single value (and empty list or mapping) in plain data."""
-    return {at: _origin(at, marks) for at in _leaves(data, ())}
+def origins(data: object, source: Source) -> dict[Location, str]:
+    """Return the origin of every single value (and empty list or mapping) in plain data.
+
+    A value of a preset also names the facts of this node that went into it.
+    """
+    return {at: _origin(at, source) for at in _leaves(data, ())}
 
 
 def _leaves(data: object, at: Location) -> Iterator[Location]:
@@ -32,12 +37,17 @@ def _leaves(data: object, at: Location) -> Iterator[Location]:
         yield at
 
 
-def _origin(at: Location, marks: Marks) -> str:
+def _origin(at: Location, source: Source) -> str:
+    marks = source.marks
     mark = marks.get(at)
-    if mark is None and isinstance(at[-1], int):  # an item that came of a fact with several
-        mark = marks.get(at[:-1])
     if mark is None and at[0] == "components" and at[-1] in _FROM_DEFAULTS:
         mark = marks.get(("defaults", at[-1]))
     if mark is None:
         return HOST_NAME if at == ("node",) else DEFAULT
+    facts = source.facts.get(at, ()) if mark[0].startswith(FROM_PRESET) else ()
+    given = (f"{'.'.join(map(str, fact[1:]))} of {_place(marks[fact])}" for fact in facts)
+    return ", ".join((_place(mark), *given))
+
+
+def _place(mark: tuple[str, int]) -> str:
     return "{}:{}".format(*mark)

@@ -7,13 +7,14 @@ files are one document; a name given twice is a fault that tells both places.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from certrotd.config import files
 from certrotd.core.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from yaml import MarkedYAMLError
@@ -41,12 +42,14 @@ Marks = dict[Location, tuple[str, int]]
 class Source(NamedTuple):
     """The document and, for each location in it, its file and line (from 1).
 
-    `problems` are faults that do not keep the rest from being understood.
+    `problems` are faults that do not keep the rest from being understood, `facts` the places in
+    the section `preset` that went into values of a preset.
     """
 
     data: dict[str, object]
     marks: Marks
     problems: tuple[Problem, ...] = ()
+    facts: Mapping[Location, tuple[Location, ...]] = MappingProxyType({})
 
     def problem(self, location: Location, message: str) -> Problem:
         """Say what is wrong at a location; the nearest marked place above it is named."""

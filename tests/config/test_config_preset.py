@@ -443,8 +443,25 @@ def test_every_value_tells_where_it_comes_from(tmp_path: Path) -> None:
     assert origins[(*apiserver, "key")] == "default"
     assert origins[(*apiserver, "outputs", 0, "mode")] == "default"
     assert origins[(*apiserver, "common_name")].startswith("preset kubeadm:")
-    assert origins[(*apiserver, "ip_addresses", 1)].startswith("preset kubeadm:")
+    layout, _, fact = origins[(*apiserver, "ip_addresses", 1)].partition(", ")
+    assert layout.startswith("preset kubeadm:")
+    assert fact == f"advertise_address of {path}:4"
+    assert "," not in origins[(*apiserver, "dns_names", 3)]
     json.dumps(data)
+
+
+def test_items_of_a_list_keep_their_places_beside_facts_with_none_or_several_values(
+    tmp_path: Path,
+) -> None:
+    text = KUBEADM.replace("  service_ip", "  dns_names: [one.example, two.example]\n  service_ip")
+    path = write(tmp_path, text)
+    _, origins = traced(path)
+    at = ("components", "kube-apiserver", "certificates", "apiserver", "dns_names")
+    document = Path("certrotd/presets/layouts/kubeadm.yaml").read_text().splitlines()
+    line = next(i for i, each in enumerate(document, 1) if each.endswith("- ${dns_names}"))
+    expected = f"preset kubeadm:{line}, dns_names of {path}:5"
+    assert [origins[(*at, i)] for i in (5, 6)] == [expected, expected]
+    assert (*at, 7) not in origins
 
 
 def test_every_place_of_a_preset_is_the_line_where_it_stands() -> None:

@@ -16,7 +16,7 @@ MATERIALS: list[tuple[str, str]] = list(
 )
 IDS = [" ".join(each) for each in MATERIALS]
 
-COMPONENT = "serving self-signed-serving client-ca request-header-ca"
+COMPONENT = "serving sni self-signed-serving client-ca request-header-ca"
 KUBECONFIG = " ".join(KUBECONFIG_MATERIALS)
 RESEARCHED = {
     "kube-apiserver": "serving sni client-ca request-header-ca kubelet-client kubelet-ca "

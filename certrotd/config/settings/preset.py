@@ -42,6 +42,10 @@ class Preset(Section):
     """The address at which others reach this node's servers."""
     apiserver_port: Port | None = None
     """kube-apiserver's port."""
+    controller_manager_port: Port | None = None
+    """kube-controller-manager's port."""
+    scheduler_port: Port | None = None
+    """kube-scheduler's port."""
     service_ip: Address | None = None
     """The first address of the service CIDR, that of the Service `kubernetes`."""
     dns_domain: DnsName | None = None
