@@ -8,6 +8,7 @@ temporary file system for the rest. certrotd lies in it as a package would put i
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import shutil
@@ -18,7 +19,12 @@ import sys
 import sysconfig
 import threading
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+from tests.systemd.controlgroup import ControlGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 REPOSITORY = Path(__file__).parents[2]
 BOOT = 120.0
@@ -26,6 +32,7 @@ BOOT = 120.0
 COMMAND = 120.0
 EVENT = 45.0
 STOP = 60.0
+_NEWNET = 0x40000000
 _PYTHON = "/opt/python"
 _CODE = "/opt/certrotd"
 _UNITS = "/etc/systemd/system"
@@ -39,24 +46,62 @@ main()
 class Container:
     """One container; a context manager that boots it and powers it off."""
 
-    def __init__(self, directory: Path, name: str = "certrotd-tests") -> None:
-        """`directory` takes what the container is made of; the console's output is in it, too."""
+    def __init__(
+        self,
+        directory: Path,
+        name: str = "certrotd-tests",
+        *,
+        binds: Mapping[str, Path] | None = None,
+        kept: Sequence[str] = (),
+    ) -> None:
+        """Make one that can be booted, and booted again.
+
+        Args:
+            directory: Takes what the container is made of; the console's output is in it, too.
+            name: The host name inside.
+            binds: The machine's files and directories that are to be seen inside, read-only.
+            kept: Directories whose content outlives the container, as a disk outlives a power cut.
+        """
         self._directory = directory
         self._name = name
+        self._binds = dict(binds or {})
+        self._kept = tuple(kept)
         self._console = directory / "console.log"
+        self._group = ControlGroup(f"{name}-{os.getpid()}")
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
 
     def __enter__(self) -> Self:
+        self.boot()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+
+    def boot(self) -> None:
+        """Start it, and return when its systemd has started everything."""
         try:
             self._boot()
         except BaseException:
             self.terminate()
             raise
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.terminate()
+    @contextlib.contextmanager
+    def network(self) -> Iterator[None]:
+        """Connect from inside: sockets that this thread opens belong to the container's network."""
+        with (
+            Path("/proc/thread-self/ns/net").open("rb") as home,
+            Path(f"/proc/{self._leader}/ns/net").open("rb") as inside,
+        ):
+            _enter_network(inside.fileno())
+            try:
+                yield
+            finally:
+                _enter_network(home.fileno())
+
+    def in_network(self, *command: str) -> list[str]:
+        """A command of the machine's as it is run in the container's network."""
+        return ["nsenter", f"--target={self._leader}", "--net", "--", *command]
 
     @property
     def python(self) -> str:
@@ -159,12 +204,23 @@ class Container:
         if self._nspawn is None:
             return
         self._nspawn.send_signal(signal.SIGTERM)  # nspawn: an orderly shutdown
+        self._await_end()
+
+    def cut_power(self) -> None:
+        """End everything inside at once; what is `kept` stays."""
+        os.kill(self._leader, signal.SIGKILL)  # all processes of its PID namespace go with it
+        self._await_end()
+
+    def _await_end(self) -> None:
+        if self._nspawn is None:
+            return
         try:
             self._nspawn.wait(STOP)
         except subprocess.TimeoutExpired:
             self._nspawn.kill()
             self._nspawn.wait()
         self._nspawn = None
+        self._group.remove()
 
     def _inside(self, *command: str) -> list[str]:
         return [
@@ -175,6 +231,8 @@ class Container:
     def _boot(self) -> None:
         """Start nspawn and wait until its systemd says that all of the boot is done."""
         address = self._directory / "notify"
+        address.unlink(missing_ok=True)
+        self._group.make()
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
             self._console.open("wb") as console,
@@ -182,14 +240,13 @@ class Container:
             channel.bind(str(address))
             channel.settimeout(BOOT)
             self._nspawn = subprocess.Popen(
-                self._command(),
+                self._group.entering(self._command()),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NOTIFY_SOCKET": str(address)},
             )
             self._await_ready(channel)
-        address.unlink()
         # Not earlier: the temporary file systems of the boot are mounted now.
         self.run("systemctl", "is-system-running", "--wait")
 
@@ -220,6 +277,10 @@ class Container:
             binds[sys.base_prefix] = _PYTHON
         if Path("/etc/ld.so.cache").exists():
             binds["/etc/ld.so.cache"] = "/etc/ld.so.cache"
+        binds |= {str(outside): inside for inside, outside in self._binds.items()}
+        kept = {self._directory / "kept" / each.strip("/"): each for each in self._kept}
+        for outside in kept:
+            outside.mkdir(parents=True, exist_ok=True)
         return [
             # Whatever becomes of this process, the container ends with it.
             "setpriv", "--pdeathsig=TERM",
@@ -227,6 +288,7 @@ class Container:
             "--keep-unit", f"--machine={self._name}", "--resolv-conf=off", "--private-network",
             "--notify-ready=yes", f"--overlay-ro=/usr:{usr}:/usr",
             *(f"--bind-ro={outside}:{inside}" for outside, inside in binds.items()),
+            *(f"--bind={outside}:{inside}" for outside, inside in kept.items()),
             "--boot", "--",
             # Only what every systemd starts, not the machine's own services.
             "systemd.condition-first-boot=no", "systemd.unit=multi-user.target",
@@ -236,8 +298,8 @@ class Container:
         """Lay out what a package would put into /usr."""
         usr = self._directory / "usr"
         units = usr / "lib" / "systemd" / "system"
-        units.mkdir(parents=True)
-        (usr / "bin").mkdir()
+        units.mkdir(parents=True, exist_ok=True)
+        (usr / "bin").mkdir(exist_ok=True)
         for unit in (REPOSITORY / "systemd").glob("certrotd*.*"):
             shutil.copy(unit, units)
         (self._directory / "launch.py").write_text(_LAUNCHER)
@@ -249,6 +311,12 @@ class Container:
         for each in (usr, *usr.rglob("*")):
             each.chmod(0o755 if each.is_dir() or each == command else 0o644)
         return usr
+
+
+def _enter_network(descriptor: int) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.setns(descriptor, _NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _home() -> str:
