@@ -14,9 +14,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from tests.testbed import restartctl
 from tests.testbed.arguments import arguments
 from tests.testbed.build import ensure
@@ -36,6 +33,7 @@ from tests.testbed.inventory import (
 )
 from tests.testbed.kubeapi import KubeClient, call, client_context
 from tests.testbed.processes import ServerFailed, ServerProcess, free_ports
+from tests.testbed.serviceaccounts import key_pair
 from tests.testbed.supervise import argv_file
 
 if TYPE_CHECKING:
@@ -198,17 +196,7 @@ class ControlPlane:
         if private.exists():
             return
         private.parent.mkdir(parents=True, exist_ok=True)
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public.write_bytes(
-            key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        )
+        key, published = key_pair()
+        public.write_bytes(published)
         with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-            file.write(
-                key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
-            )
+            file.write(key)

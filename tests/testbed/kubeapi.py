@@ -54,10 +54,14 @@ def call(
 class KubeClient:
     """Calls the API server that a kubeconfig names, as the user that it holds.
 
-    `call` makes one request as the function of this name does, perhaps from elsewhere.
-    """
-
-    def __init__(self, kubeconfig: Path, call: Callable[..., tuple[int, bytes]] = call) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        call: Callable[..., tuple[int, bytes]] = call,
+        *,
+        root: Path = Path("/"),
+    ) -> None:
+        """`root` is where absolute paths in the kubeconfig begin."""
         self._call = call
         content = yaml.safe_load(kubeconfig.read_text())
         cluster = content["clusters"][0]["cluster"]
@@ -66,10 +70,17 @@ class KubeClient:
         with tempfile.TemporaryDirectory(prefix="certrotd-testbed-") as folder:
             directory = Path(folder)
             self._context = client_context(
-                _file(cluster, "certificate-authority", kubeconfig.parent, directory),
-                _file(user, "client-certificate", kubeconfig.parent, directory),
-                _file(user, "client-key", kubeconfig.parent, directory),
+                _file(cluster, "certificate-authority", (kubeconfig.parent, root), directory),
+                _file(user, "client-certificate", (kubeconfig.parent, root), directory),
+                _file(user, "client-key", (kubeconfig.parent, root), directory),
             )
+
+    def connection(self, timeout: float) -> http.client.HTTPSConnection:
+        """A connection of its own to the API server, not yet opened."""
+        parts = urlsplit(self.server)
+        return http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=timeout, context=self._context
+        )
 
     def status(self, path: str) -> int:
         """HTTP status of a GET, e.g. of `/readyz`."""
@@ -106,10 +117,12 @@ class KubeClient:
         return str(self.request("POST", path, body)["status"]["token"])
 
 
-def _file(section: Mapping[str, str], name: str, base: Path, directory: Path) -> Path:
-    """The named file, or the embedded data in a file."""
+def _file(section: Mapping[str, str], name: str, bases: tuple[Path, Path], directory: Path) -> Path:
+    """The named file, relative to the first base or absolute below the second, or embedded data."""
     if f"{name}-data" not in section:
-        return base / section[name]
+        relative, absolute = bases
+        named = section[name]
+        return absolute / named.lstrip("/") if named.startswith("/") else relative / named
     path = directory / name
     path.touch(mode=0o600)
     path.write_bytes(base64.b64decode(section[f"{name}-data"]))
