@@ -54,6 +54,10 @@ def call(
 class KubeClient:
     """Calls the API server that a kubeconfig names, as the user that it holds.
 
+    `call` makes one request as the function of this name does, perhaps from elsewhere; `root` is
+    where absolute paths in the kubeconfig begin.
+    """
+
     def __init__(
         self,
         kubeconfig: Path,
@@ -61,7 +65,6 @@ class KubeClient:
         *,
         root: Path = Path("/"),
     ) -> None:
-        """`root` is where absolute paths in the kubeconfig begin."""
         self._call = call
         content = yaml.safe_load(kubeconfig.read_text())
         cluster = content["clusters"][0]["cluster"]
