@@ -9,7 +9,6 @@ from certrotd import presets
 from certrotd.config.faults import Table
 from certrotd.config.outputs import OutputChecks, holds_identity, pair_material
 from certrotd.core.model import Usage
-from certrotd.core.reloading import UNREAD
 
 if TYPE_CHECKING:
     from certrotd.config import settings
@@ -170,7 +169,7 @@ class _Components:
 
     def _material(self, at: Location, material: str | None, program: presets.Program) -> None:
         if material is not None:
-            known = Table(f"material of {program.name}", (*program.materials, UNREAD), ())
+            known = Table(f"material of {program.name}", program.materials, ())
             asked_of = (*at[:2], "activation", "auto", "program")
             self._faults.reference(at, material, known, asked_of)
 

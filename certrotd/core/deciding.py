@@ -65,12 +65,12 @@ def changed_by(
         if published.certificate not in replaced:
             spec = observations[published.certificate].spec
             changed += all_of(spec, left=now - now)
-    return tuple(each for each in changed if each.material != reloading.UNREAD)
+    return tuple(changed)
 
 
 def all_of(spec: CertificateSpec, left: timedelta | None = None) -> tuple[ChangedFile, ...]:
     """Return every output of a certificate as changed."""
-    return tuple(_file(each, left) for each in spec.outputs if each.material != reloading.UNREAD)
+    return tuple(_file(each, left) for each in spec.outputs)
 
 
 def decide(

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Version = tuple[int, int, int]
 
-UNREAD = "unread"
-"""The material of what the process itself never reads, as a pair for its health checks."""
 LOOPBACK_MARGIN = timedelta(days=30)
 """How long before the end of its loopback certificate kube-apiserver is restarted."""
 
