@@ -10,9 +10,10 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -88,7 +89,8 @@ def container(endpoint: str, limit: float = 30) -> ContainerRestart:
 def running(containerd: Containerd, pod: str) -> list[Container]:
     with Runtime(containerd.endpoint) as asked:
         found = asked.containers({"io.kubernetes.pod.name": pod})
-    return [each for each in found if each.phase is Phase.RUNNING]
+    # Sorted, as a runtime tells of them in any order.
+    return sorted((each for each in found if each.phase is Phase.RUNNING), key=lambda c: c.id)
 
 
 def failure(service: StaticPodRestart | ContainerRestart) -> str:
@@ -120,7 +122,7 @@ def test_a_static_pod_gets_a_new_container(
     service = static_pod(containerd.endpoint, tmp_path)
     assert service.state() is ServiceState.RUNNING
     assert service.started() is None
-    with make("etcd-node1").kept():
+    with make("etcd-node1", f"cat /proc/$$/stat > /work/stat; {WELL}").kept():
         (old,) = running(containerd, "etcd-node1")
         before = SystemClock().now()
         assert (first := service.started())
@@ -130,6 +132,11 @@ def test_a_static_pod_gets_a_new_container(
         assert new.id != old.id
         assert (second := service.started())
         assert before < second < SystemClock().now()
+        # The start is told as the container's creation: a little earlier, never later.
+        ticks = int((tmp_path / "stat").read_text().rpartition(")")[2].split()[19])
+        boot = time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME)
+        true = boot + ticks / os.sysconf("SC_CLK_TCK")
+        assert 0 < true + 0.01 - second.timestamp() < 5
     # It was asked to end, not killed.
     assert "asked to end" in (tmp_path / "log-etcd-node1" / "0.log").read_text()
 
@@ -195,13 +202,18 @@ def test_a_container_that_nobody_starts_again_is_given_up(
 
 
 @pytest.mark.containerd
+@pytest.mark.parametrize(("pods_own", "given"), [(1, None), (60, timedelta(seconds=1))])
 def test_who_does_not_hear_is_killed_after_the_grace_period(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+    containerd: Containerd,
+    make: Callable[..., Pod],
+    tmp_path: Path,
+    pods_own: int,
+    given: timedelta | None,
 ) -> None:
-    make("etcd-node1", DEAF).start(grace=1)
+    make("etcd-node1", DEAF).start(grace=pods_own)
+    service = replace(static_pod(containerd.endpoint, tmp_path, limit=3), grace=given)
     begin = time.monotonic()
-    told = failure(static_pod(containerd.endpoint, tmp_path, limit=3))
-    assert "has not started another" in told
+    assert "has not started another" in failure(service)
     assert time.monotonic() - begin >= 3
     assert running(containerd, "etcd-node1") == []
 
@@ -253,6 +265,62 @@ def test_labels_that_fit_several_are_refused(
     assert "several have these labels: container main (" in told
     assert "container side (" in told
     assert running(containerd, "proxy-x7") == before
+
+
+def test_without_a_manifest_it_is_down_and_stays_so(tmp_path: Path) -> None:
+    service = static_pod(str(tmp_path / "no.sock"), tmp_path)
+    assert service.state() is ServiceState.RUNNING
+    Path(service.manifest).unlink()
+    assert service.state() is ServiceState.STOPPED
+    assert "there is no such manifest" in failure(service)
+    # What is not even mounted here says nothing about the component.
+    Path(service.manifest).parent.rmdir()
+    assert service.state() is ServiceState.UNKNOWN
+
+
+def test_two_manifests_of_one_pod_are_refused_by_name(tmp_path: Path) -> None:
+    service = static_pod(str(tmp_path / "no.sock"), tmp_path)
+    twin = Path(service.manifest).with_name("etcd.backup")
+    twin.write_text(MANIFEST.format(name="etcd"))
+    told = failure(service)
+    assert f"{service.manifest} and {twin} are both manifests of pod kube-system/etcd" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"pod": "etcd-events"}, "it is pod kube-system/etcd, not kube-system/etcd-events"),
+        ({"namespace": "default"}, "it is pod kube-system/etcd, not default/etcd"),
+        ({"container": "side"}, "it has no container side"),
+    ],
+)
+def test_another_pods_manifest_is_refused(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    service = replace(static_pod(str(tmp_path / "no.sock"), tmp_path), **changes)
+    assert told in failure(service)
+    assert service.state() is ServiceState.UNKNOWN
+    assert service.started() is None
+
+
+@pytest.mark.containerd
+def test_a_pod_that_would_not_be_started_again_is_not_stopped(
+    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+) -> None:
+    service = static_pod(containerd.endpoint, tmp_path)
+    path = Path(service.manifest)
+    path.write_text(path.read_text().replace("spec: {", "spec: {restartPolicy: OnFailure, "))
+    make("etcd-node1").start()
+    before = running(containerd, "etcd-node1")
+    assert "restartPolicy is OnFailure" in failure(service)
+    assert running(containerd, "etcd-node1") == before
+
+
+def test_without_a_runtime_nobody_can_watch_a_changed_manifest(tmp_path: Path) -> None:
+    service = replace(static_pod(str(tmp_path / "no.sock"), tmp_path), way="manifest")
+    before = Path(service.manifest).read_text()
+    assert "there is no such socket" in failure(service)
+    assert Path(service.manifest).read_text() == before
 
 
 def test_a_socket_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -38,12 +38,14 @@ class ContainerRestart:
     """Stops the one container with all these labels and waits until the next runs steadily.
 
     Whoever keeps it, mostly the kubelet, must start the next one, with the same labels, within
-    `timeout`. `endpoint` is the runtime's socket.
+    `timeout`. `endpoint` is the runtime's socket; `grace` what the container has for its end, if
+    not its pod's own grace period.
     """
 
     labels: Mapping[str, str]
     timeout: timedelta
     endpoint: str
+    grace: timedelta | None = None
     component: str = ""
 
     def state(self) -> ServiceState:
@@ -80,7 +82,8 @@ class ContainerRestart:
         try:
             with Runtime(self.endpoint) as runtime:
                 view = _LabelView(runtime, self.labels)
-                stop_and_wait(runtime, view, self._name(_live(runtime, self.labels)), deadline)
+                names = self._name(_live(runtime, self.labels))
+                stop_and_wait(runtime, view, names, deadline, self.grace)
         except (Unreachable, Refused) as e:
             raise self._failed(str(e), "is the container runtime running?") from e
         except NotBack as e:

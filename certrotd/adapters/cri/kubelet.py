@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -107,20 +108,24 @@ def _get(url: str) -> bytes:
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=LOOK)
     try:
         connection.connect()
+        deadline = time.monotonic() + LOOK
         # The timeout of the socket is one for each read: who dribbles could go on for ever.
         end = threading.Timer(LOOK, connection.sock.shutdown, (socket.SHUT_RDWR,))
         end.start()
         try:
             connection.request("GET", parts.path or "/")
             answer = connection.getresponse()
-            body = answer.read(LARGEST + 1)
+            body = answer.read(LARGEST)
         finally:
             end.cancel()
     except (OSError, http.client.HTTPException) as e:
         raise Unreachable(f"kubelet at {url}: {printable(str(e)) or 'no answer'}") from e
     finally:
         connection.close()
-    if answer.status != http.client.OK or len(body) > LARGEST:
+    # http.client takes an answer that was cut off for a whole one.
+    if answer.length or time.monotonic() >= deadline:
+        raise Unreachable(f"kubelet at {url}: its answer was cut off, or too slow or long")
+    if answer.status != http.client.OK:
         said = printable(body[:200].decode(errors="replace"))
         raise Unreachable(f"kubelet at {url}: {answer.status} {said}")
     return body

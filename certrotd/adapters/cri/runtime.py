@@ -138,8 +138,8 @@ class Runtime:
             for each in answer.containers
         )
 
-    def stop(self, container: Container, limit: float) -> None:
-        """Have a container ended: asked to, and killed after its grace period.
+    def stop(self, container: Container, grace: int, limit: float) -> None:
+        """Have a container ended: asked to, and killed after `grace` seconds.
 
         Its preStop hook, which the kubelet would run, is not run.
 
@@ -148,8 +148,8 @@ class Runtime:
         """
         from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # with grpc
 
-        asked = cri.StopContainerRequest(container_id=container.id, timeout=container.grace)
-        limit = min(limit, container.grace + SLACK)
+        asked = cri.StopContainerRequest(container_id=container.id, timeout=grace)
+        limit = min(limit, grace + SLACK)
         with contextlib.suppress(Gone):
             self._call("StopContainer", asked, cri.StopContainerResponse, limit)
 

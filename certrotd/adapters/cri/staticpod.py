@@ -39,7 +39,9 @@ class StaticPodRestart:
 
     `pod` and `namespace` are those of `manifest`, the file's path; `container` narrows it to one of
     its containers. The way `auto` is `cri`, and `manifest` only if no runtime can be asked; never
-    so for a component that `serves_kubelet`. `endpoint` is the runtime's socket, `kubelet_pods` the
+    so for a component that `serves_kubelet`. `grace` is, for the way `cri`, what a container has
+    for its end, if not its pod's own grace period: kube-apiserver uses up all of it, without
+    serving, as long as somebody watches. `endpoint` is the runtime's socket, `kubelet_pods` the
     kubelet's `/pods` to look at where there is none, `kubelet_health` its `/healthz`: a container
     is stopped only if a kubelet is there to start the next.
     """
@@ -51,6 +53,7 @@ class StaticPodRestart:
     way: Literal["auto", "cri", "manifest"] = "auto"
     endpoint: str = RUNTIME_ENDPOINT
     container: str | None = None
+    grace: timedelta | None = None
     serves_kubelet: bool = False
     kubelet_pods: str | None = None
     kubelet_health: str | None = None
@@ -115,14 +118,15 @@ class StaticPodRestart:
                     "stopped container would stay down"
                 )
             with Runtime(self.endpoint) as runtime:
-                stop_and_wait(runtime, PodView(runtime, self._pods(manifest)), names, deadline)
+                view = PodView(runtime, self._pods(manifest))
+                stop_and_wait(runtime, view, names, deadline, self.grace)
             return
         value = f"{datetime.fromtimestamp(time.time(), UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
         text = manifests.annotated(manifest, value)
-        with self._view(manifest) as view:
-            known = frozenset(each.id for each in view.containers())
+        with self._view(manifest) as found:
+            known = frozenset(each.id for each in found.containers())
             manifests.put(manifest, text)
-            wait_for_successors(view, known, names, deadline)
+            wait_for_successors(found, known, names, deadline)
 
     def _way(self) -> Literal["cri", "manifest"]:
         """Decide on the way.
