@@ -17,7 +17,7 @@ from certrotd.core.model import FileFacts, UnitFacts
 LARGEST = 4 << 20
 """Bytes; nothing that is read here is larger."""
 _TIMEOUT = 20
-_UNIT_PROPERTIES = "LoadState,FragmentPath,DropInPaths,MainPID,Environment"
+_UNIT_PROPERTIES = "LoadState,FragmentPath,DropInPaths,MainPID"
 
 
 class LocalNode:
@@ -68,6 +68,15 @@ class LocalNode:
             group=_group(status.st_gid),
         )
 
+    def services(self) -> tuple[str, ...]:
+        """Return the names of the services that systemd has loaded.
+
+        Raises:
+            OSError: systemd cannot be asked.
+        """
+        listed = _systemctl("list-units", "--type=service", "--all", "--plain", "--no-legend")
+        return tuple(line.split()[0] for line in listed.splitlines() if line.strip())
+
     def unit(self, name: str) -> UnitFacts:
         """Ask systemd about a unit; one it does not know has the load state `not-found`.
 
@@ -82,6 +91,7 @@ class LocalNode:
             name=name,
             load_state=properties.get("LoadState", ""),
             file=properties.get("FragmentPath", ""),
+            drop_ins=tuple(properties.get("DropInPaths", "").split()),
             text=_systemctl("cat", "--", name) if loaded else "",
             arguments=_of_process(pid, "cmdline"),
             environment=_of_process(pid, "environ"),

@@ -166,8 +166,13 @@ def _of_pods(folder: str) -> Inventory:
 
 
 def _of_units(names: tuple[str, ...]) -> Inventory:
-    del names
-    raise click.UsageError("--from-systemd is not there yet; --from-kubeadm is")
+    from certrotd.app import this_node
+    from certrotd.discovery import units
+    from certrotd.discovery.survey import survey
+
+    node = this_node()
+    processes = units.processes(node, names)
+    return survey(node, processes, units.folders(processes), ())
 
 
 def _check_mounts(wishes: Wishes, found: Inventory) -> None:

@@ -52,6 +52,22 @@ class Authorities:
         use = f"{named.process.name} {named.flag}"
         self._found.setdefault(certificates, []).append((named.path, told, use))
 
+    def add_beside(self, named: Named, embedded: tuple[bytes, ...]) -> None:
+        """Look for the file of a CA that a kubeconfig embeds, where kubeadm and others put it."""
+        if not embedded or embedded in self._found:
+            return
+        folder = posixpath.dirname(named.path)
+        for path in (f"{folder}/pki/ca.crt", f"{folder}/ca.crt", "/etc/kubernetes/pki/ca.crt"):
+            content = self._reader.optional(path)
+            try:
+                certificates = x509.split_pem(content) if content else ()
+            except ValueError:
+                continue  # no flag names it: it is only a guess
+            if certificates == embedded:
+                use = f"{named.process.name} {posixpath.basename(named.path)}"
+                self._found[certificates] = [(path, "kubernetes", use)]
+                return
+
     def add_key(self, certificate: str, key: str) -> None:
         """Remember that flags name the key of a CA file."""
         self._keys[certificate] = key

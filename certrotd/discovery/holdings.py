@@ -228,6 +228,7 @@ class Holdings:
             self._reader.unusable(named, str(e))
             return [], []
         if found.pair is not None:
+            self._authorities.add_beside(named, found.authority)
             return self._embedded(named, found, name), []
         if found.certificate_file and found.key_file:
             return self._by_file(named, found, notes, name)

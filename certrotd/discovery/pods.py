@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from certrotd.core.errors import NotUnderstood, Problem
 from certrotd.discovery import commandline, tree
 from certrotd.discovery.commandline import Word
-from certrotd.discovery.process import Mount, Process, StaticPod
+from certrotd.discovery.process import Mount, Process, StaticPod, named, twice
 from certrotd.presets import programs
 
 if TYPE_CHECKING:
@@ -60,7 +58,11 @@ def processes(node: Node, folder: str) -> tuple[tuple[Process, ...], tuple[str, 
                 found.append(process)
             else:
                 notes.append(f"{path} runs no program that certrotd knows; it is passed over")
-    problems += _twice(found)
+    problems += twice(
+        found,
+        "the kubelet reads every file that is not hidden; move the one that does not count out of "
+        "the folder",
+    )
     if problems:
         raise NotUnderstood(tuple(problems))
     if not found:
@@ -68,7 +70,7 @@ def processes(node: Node, folder: str) -> tuple[tuple[Process, ...], tuple[str, 
             (_problem(folder, 0, "", "no manifest in it runs a program that certrotd knows"),),
             hint="`certrotd presets show` lists the programs",
         )
-    return _named(found), tuple(notes)
+    return named(found), tuple(notes)
 
 
 def _problem(file: str, line: int, key: str, message: str) -> Problem:
@@ -145,28 +147,3 @@ def _version(image: str) -> str:
     """Return the tag of an image; a registry's port is none, and a digest tells no version."""
     name = image.partition("@")[0].rpartition("/")[2]
     return name.partition(":")[2]
-
-
-def _twice(found: list[Process]) -> list[Problem]:
-    """Refuse two manifests of one pod, and two pods of one program that runs once on a node."""
-    problems = []
-    seen: dict[str, Process] = {}
-    for each in found:
-        single = each.program.name if each.program.name != "etcd" else each.name
-        first = seen.setdefault(single, each)
-        if first is not each:
-            told = (
-                f"runs {single}, and so does {first.source}: the kubelet reads every file that is "
-                "not hidden; move the one that does not count out of the folder"
-            )
-            problems.append(_problem(each.source, 0, "", told))
-    return problems
-
-
-def _named(found: list[Process]) -> tuple[Process, ...]:
-    """Name each component after its program, or after its pod where two run the same."""
-    often = Counter(each.program.name for each in found)
-    return tuple(
-        each if often[each.program.name] > 1 else replace(each, name=each.program.name)
-        for each in found
-    )

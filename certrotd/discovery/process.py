@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from certrotd.core.errors import Problem
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from certrotd.discovery.commandline import Flags
     from certrotd.presets import Program
 
@@ -73,3 +78,33 @@ class Process:
             if f"{posixpath.normpath(path)}/".startswith(f"{each.container.rstrip('/')}/")
         ]
         return max(covering, key=lambda each: len(each.container), default=None)
+
+
+def twice(found: Iterable[Process], advice: str) -> list[Problem]:
+    """Return a fault for each program that runs once on a node and was found again.
+
+    Several etcd are several only by their names.
+    """
+    problems = []
+    seen: dict[str, Process] = {}
+    for each in found:
+        single = each.name if each.program.name == "etcd" else each.program.name
+        first = seen.setdefault(single, each)
+        if first is not each:
+            told = f"runs {single}, and so does {first.source}: {advice}"
+            problems.append(Problem(file=each.source, line=0, key="", message=told))
+    return problems
+
+
+def named(found: list[Process]) -> tuple[Process, ...]:
+    """Name each component after its program, or as it is called where two run the same.
+
+    An etcd for events keeps its name even where it is the only one on a host.
+    """
+    often = Counter(each.program.name for each in found)
+
+    def keeps(each: Process) -> bool:
+        is_events = each.program.name == "etcd" and "events" in each.name
+        return often[each.program.name] > 1 or is_events
+
+    return tuple(each if keeps(each) else replace(each, name=each.program.name) for each in found)

@@ -223,6 +223,13 @@ class Node(Protocol):
             OSError: it cannot be looked at.
         """
 
+    def services(self) -> tuple[str, ...]:
+        """Return the names of the services that systemd has loaded.
+
+        Raises:
+            OSError: systemd cannot be asked.
+        """
+
     def unit(self, name: str) -> UnitFacts:
         """Ask systemd about a unit; one it does not know has the load state `not-found`.
 

@@ -19,13 +19,15 @@ class UnitFacts:
     """What systemd says about a unit.
 
     `text` is the unit file with its drop-ins, each under a `# PATH` line, in the order in which
-    they count. `arguments` is the command line of the running main process, empty while there is
-    none; `environment` its settings (`NAME=value`), where they can be read.
+    they count; `file` and `drop_ins` are those paths. `arguments` is the command line of the
+    running main process, empty while there is none; `environment` its settings (`NAME=value`),
+    where they can be read.
     """
 
     name: str
     load_state: str
     file: str
     text: str
+    drop_ins: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
