@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     _Answer = TypeVar("_Answer", bound=Message)
 
-LOOK = 5.0
+LOOK = 10.0
 """Time limit for a question, in seconds."""
 SLACK = 5.0
 """Seconds a stop may take longer than the grace period, after which the runtime kills."""
