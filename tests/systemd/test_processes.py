@@ -214,9 +214,13 @@ def test_a_signal_reaches_the_main_process_or_those_of_a_name(
 PREAMBLE = "\n".join(_LAUNCHER.splitlines()[:2])  # where certrotd lies inside
 IN_SANDBOX = """
 import os, subprocess, tempfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+import grpc
 from certrotd.adapters.ca import create_authority
+from certrotd.adapters.cri.containers import Unreachable
+from certrotd.adapters.cri.runtime import Runtime
 from certrotd.adapters.probes.connection import client_context, present
 from certrotd.adapters.processes import CommandService, PidfileSignal
 from certrotd.core.model import Output, OutputKind
@@ -231,6 +235,16 @@ pem, key = create_authority("test", datetime.now(UTC), timedelta(days=1))
 only = Output(path=str(here / "pem"), kind=OutputKind.COMBINED, mode=0o600)
 print(present(client_context(None), (only,)).common_name)
 CommandService(("/bin/true",), timedelta(seconds=20)).activate()
+with ThreadPoolExecutor(1) as pool:
+    server = grpc.server(pool)
+    server.add_insecure_port(f"unix:{here}/socket")
+    server.start()
+    with Runtime(f"{here}/socket") as runtime:
+        try:
+            runtime.version()
+        except Unreachable as e:
+            print("answered" if "version 1 of the CRI" in str(e) else e)
+    server.stop(None).wait()
 print("all of it")
 """
 
@@ -248,4 +262,4 @@ def test_all_of_it_works_in_the_sandbox_of_the_service(container: Container) -> 
     container.systemctl("start", UNIT, check=False)
     journal = container.journal(UNIT)
     assert container.property(UNIT, "Result") == "success", journal
-    assert "-15\ntest\nall of it" in journal
+    assert "-15\ntest\nanswered\nall of it" in journal
