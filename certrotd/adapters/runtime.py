@@ -106,11 +106,14 @@ def _read(path: str) -> tuple[datetime, bytes]:
     """
     # Without O_NONBLOCK a named pipe in its place would hold us for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError("it is no regular file")
-        content = file.read(LARGEST)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(LARGEST)
+    finally:
+        os.close(descriptor)
     latest = max([found.st_ctime_ns, *_links(path)])
     return datetime.fromtimestamp(latest / 1e9, UTC), content
 

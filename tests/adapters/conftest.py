@@ -1,4 +1,4 @@
-"""Laboratories on real Vaults; asking for one needs the mark `servers`."""
+"""Laboratories on real Vaults, a control plane; asking for one needs the mark `servers`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.adapters.vaultlab import VaultLab
+from tests.testbed.controlplane import ControlPlane
+from tests.testbed.dayzero import issue_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.testbed.vaultserver import VaultServer
@@ -30,3 +33,12 @@ def own_lab(vault_server: VaultServer, tmp_path: Path) -> VaultLab:
 def own_server(own_vault_server: VaultServer, tmp_path: Path) -> VaultLab:
     """A server to stop and seal."""
     return VaultLab(own_vault_server, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane for the whole session; a test that stops a part starts it again."""
+    made = ControlPlane(tmp_path_factory.mktemp("plane"))
+    issue_all(made.inventory())
+    with made:
+        yield made

@@ -113,6 +113,14 @@ class KubeClient:
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
         return self.request("POST", "/api/v1/namespaces/default/configmaps", body)
 
+    def kinds(self, group_version: str) -> set[str]:
+        """The kinds that a path of a group and version serves; none if there is no such path."""
+        try:
+            listed = self.request("GET", group_version)
+        except ApiAnswered:
+            return set()
+        return {each["kind"] for each in listed["resources"]}
+
     def service_account_token(self, name: str, namespace: str = "default") -> str:
         """A token of a service account (TokenRequest API)."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"

@@ -89,8 +89,8 @@ class ReadFile:
 class SeenFile:
     """A `ReadFile` as it lies on disk.
 
-    `changed_at` is None if it cannot be read, then `problem` says why; `certificates` counts the
-    certificates in it.
+    `changed_at` is None if it cannot be read; `problem` says why it cannot be read or used;
+    `certificates` counts the certificates in it.
     """
 
     file: ReadFile
