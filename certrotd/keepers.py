@@ -49,7 +49,7 @@ def keeper(name: str, component: settings.Component, outputs: Outputs, log: Log)
     service = _service(name, activation)
     etcd = next((each.etcd for each in component.gates if each.etcd), None)
     if etcd and (activation.auto or activation.restart):
-        from certrotd.adapters.probes import LeaderMovedFirst
+        from certrotd.adapters.probes.etcd import LeaderMovedFirst
 
         service = LeaderMovedFirst(
             service,
@@ -160,12 +160,12 @@ def _gate(gate: settings.Gate, outputs: Outputs) -> Gate:
     if command := gate.exec:
         return CommandGate(command.command, command.timeout)
     if etcd := gate.etcd:
-        from certrotd.adapters.probes import EtcdGate
+        from certrotd.adapters.probes.etcd import EtcdGate
 
         client = outputs[CertificateName(etcd.client_certificate)]
         return EtcdGate(etcd.endpoint, ca_file=etcd.ca_file, client=client)
     if server := gate.kube_apiserver:
-        from certrotd.adapters.probes import ApiserverGate
+        from certrotd.adapters.probes.apiserver import ApiserverGate
 
         return ApiserverGate(
             server.url,
@@ -174,7 +174,7 @@ def _gate(gate: settings.Gate, outputs: Outputs) -> Gate:
             resources=server.resources,
         )
     if lease := gate.lease:
-        from certrotd.adapters.probes import LeaseGate
+        from certrotd.adapters.probes.lease import LeaseGate
 
         return LeaseGate(
             lease.url,
@@ -204,7 +204,7 @@ def _runtime(auto: settings.Auto, outputs: Outputs) -> Runtime:
 
     loopback = None
     if auto.loopback:
-        from certrotd.adapters.probes import LoopbackCertificate
+        from certrotd.adapters.probes.version import LoopbackCertificate
 
         loopback = LoopbackCertificate(auto.loopback)
     return ProcessRuntime(tuple(_version(each, outputs) for each in auto.version), loopback)
@@ -212,7 +212,7 @@ def _runtime(auto: settings.Auto, outputs: Outputs) -> Runtime:
 
 def _version(source: settings.VersionSource, outputs: Outputs) -> Source:
     if https := source.https:
-        from certrotd.adapters.probes import HttpVersion
+        from certrotd.adapters.probes.version import HttpVersion
 
         client = _identity(https.client_certificate, outputs)
         return HttpVersion(https.url, ca_file=https.ca_file, client=client)

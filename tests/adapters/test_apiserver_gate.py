@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certrotd.adapters.probes import ApiserverGate
+from certrotd.adapters.probes.apiserver import ApiserverGate
 from tests.adapters.identities import admin_of, kubernetes_ca
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dayzero import issue_all

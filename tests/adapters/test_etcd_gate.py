@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certrotd.adapters.probes import EtcdGate, LeaderMovedFirst
+from certrotd.adapters.probes.etcd import EtcdGate, LeaderMovedFirst
 from certrotd.adapters.probes.etcd.client import Listed, Status, Unanswered
 from certrotd.adapters.probes.etcd.cluster import LAG, Cluster
 from certrotd.core.errors import ActivationFailed

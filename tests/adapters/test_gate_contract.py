@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certrotd.adapters.probes import ApiserverGate, EtcdGate, HttpGate, LeaseGate, TcpGate
+from certrotd.adapters.probes import HttpGate, TcpGate
+from certrotd.adapters.probes.apiserver import ApiserverGate
+from certrotd.adapters.probes.etcd import EtcdGate
+from certrotd.adapters.probes.lease import LeaseGate
 from certrotd.adapters.processes import CommandGate
 from certrotd.core.model import OutputKind
 from tests.adapters.identities import admin_of, etcd_ca, etcd_client, kubernetes_ca

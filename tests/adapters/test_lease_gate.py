@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certrotd.adapters.probes import LeaseGate
+from certrotd.adapters.probes.lease import LeaseGate
 from tests.adapters.identities import admin_of, kubernetes_ca, pair_at
 from tests.testbed.inventory import CONTROLLER_MANAGER, SCHEDULER
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certrotd.adapters.clock import SystemClock
-from certrotd.adapters.probes import HttpVersion, LoopbackCertificate
+from certrotd.adapters.probes.version import HttpVersion, LoopbackCertificate
 from certrotd.adapters.processes import ProgramVersion, UnitVersion, version
 from certrotd.adapters.runtime import LARGEST, GivenVersion, ProcessRuntime
 from certrotd.core.model import ReadFile, RuntimeFacts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.systemd
 CODE = """
 import sys
 from datetime import UTC, datetime, timedelta
-from certrotd.adapters.processes import UnitRestart, UnitSignal, UnitStartedProof
+from certrotd.adapters.processes import UnitRestart, UnitSignal, UnitStartedProof, UnitVersion
 from certrotd.core.errors import ActivationFailed
 from certrotd.core.model import Expectation
 
@@ -90,6 +91,16 @@ def test_a_restart_gives_a_new_process_and_proof_of_it(container: Container) -> 
     assert before < now < look(container, f"restart('{UNIT}').started().isoformat()")
     container.systemctl("stop", UNIT)
     assert look(container, f"restart('{UNIT}').started()") == "None"
+
+
+def test_the_program_of_the_main_process_tells_its_version(container: Container) -> None:
+    unit(container, HEALTHY)
+    down = look(container, f"UnitVersion('{UNIT}').read().detail")
+    assert down == f"{UNIT}: no main process runs, it is inactive (dead)"
+    container.systemctl("start", UNIT)
+    told = look(container, f"UnitVersion('{UNIT}').read().version")
+    printed = subprocess.run(["sleep", "--version"], capture_output=True, text=True, check=True)
+    assert told in printed.stdout.splitlines()[0].split()
 
 
 @pytest.mark.parametrize("again", ["no", "always"])
