@@ -115,10 +115,9 @@ class KubeClient:
 
     def kinds(self, group_version: str) -> set[str]:
         """The kinds that a path of a group and version serves; none if there is no such path."""
-        try:
-            listed = self.request("GET", group_version)
-        except ApiAnswered:
+        if self.status(group_version) != http.client.OK:
             return set()
+        listed = self.request("GET", group_version)
         return {each["kind"] for each in listed["resources"]}
 
     def service_account_token(self, name: str, namespace: str = "default") -> str:

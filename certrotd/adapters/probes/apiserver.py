@@ -34,11 +34,12 @@ _BUSY = 429
 class ApiserverGate:
     """kube-apiserver at `url` is ready, check by check, and lists `resources` from its cache.
 
-    `/readyz?verbose` answers 200 and names no failing check. From 1.36 on one of the checks waits
-    for all watch caches after the start, but no longer than a minute, and it does not look again
-    when a cache is lost with its connection to etcd. So paths in `resources` (`/api/v1/nodes`) are
-    listed too: a server of 1.31 and newer answers 429 while it fills their cache; an older one
-    asks etcd then, and its answer says nothing about the cache.
+    `/readyz?verbose` answers 200 and names no failing check. The server asks its etcd about once a
+    second and tells what it heard last in between, which is one thing that a settle time is for.
+    From 1.36 on one of the checks waits for all watch caches after the start, but no longer than a
+    minute, and does not look again when a cache is lost later. So paths in `resources`
+    (`/api/v1/nodes`) are listed too: a server of 1.31 and newer answers 429 while it fills their
+    cache; an older one asks etcd then, and its answer says nothing about the cache.
 
     `ca_file` is what the server's certificate must build to, `client` the outputs of the pair to
     present; without one the health check must be open to everybody.
