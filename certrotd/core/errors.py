@@ -4,10 +4,12 @@
     ├─ ConfigError(problems)                 the configuration is faulty; never retried
     ├─ TransientError(retry_after)           -> the step is deferred
     │   ├─ IssuerUnavailable                 the issuer cannot be reached, is sealed or overloaded
+    │   ├─ ApiUnavailable(status)            kube-apiserver is away, busy, or the object changed
     │   ├─ LockHeld(holder)                  another certrotd works on this node
     │   └─ Interrupted                       asked to stop between two steps
     └─ PermanentError                        -> the step has failed
         ├─ IssuerRefused(status)             the issuer answered "no"
+        ├─ ApiRefused(status)                kube-apiserver said no
         ├─ BudgetExhausted                   too many signatures asked for this certificate
         ├─ Rejected(mismatches)              the answer is not what was asked for
         ├─ PublishRefused(path)              the target cannot be written safely
@@ -76,6 +78,24 @@ class IssuerUnavailable(TransientError):
     """The issuer cannot be reached, is sealed, overloaded or has no leader."""
 
 
+class ApiUnavailable(TransientError):
+    """kube-apiserver cannot be reached, is busy, or the object was changed by somebody else.
+
+    `status` is the HTTP status where there was an answer: 409 is a conflict.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.status = status
+
+
 class LockHeld(TransientError):
     """Another certrotd is at work; `holder` says which."""
 
@@ -94,6 +114,14 @@ class PermanentError(CertrotdError):
 
 class IssuerRefused(PermanentError):
     """The issuer answered and said no; `status` is the HTTP status where there is one."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class ApiRefused(PermanentError):
+    """kube-apiserver said no, or cannot be asked as configured; `status` as above."""
 
     def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
         super().__init__(message, hint=hint)

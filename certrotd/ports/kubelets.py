@@ -19,9 +19,15 @@ class SigningRequests(Protocol):
     """CertificateSigningRequest objects (certificates.k8s.io/v1)."""
 
     def submit(
-        self, name: str, purpose: Purpose, csr_pem: bytes, lifetime: timedelta | None
+        self,
+        name: str,
+        purpose: Purpose,
+        csr_pem: bytes,
+        lifetime: timedelta | None,
+        *,
+        rsa: bool = False,
     ) -> SubmittedRequest:
-        """Create one; the usages follow from purpose and key.
+        """Create one; RSA keys are asked for with key encipherment, as a kubelet does.
 
         Raises:
             TransientError, PermanentError: see above.
@@ -34,18 +40,26 @@ class SigningRequests(Protocol):
             TransientError, PermanentError: see above.
         """
 
-    def stream(self, seconds: float) -> Iterator[SubmittedRequest]:
-        """Yield all there are, then what becomes of them and new ones, for so many seconds.
-
-        Only those for a kubelet's two signers. An interrupted stream goes on where it was, or
-        begins anew; an object may come more than once.
+    def everything(self) -> Iterator[SubmittedRequest]:
+        """Yield all there are for a kubelet's two signers.
 
         Raises:
             TransientError, PermanentError: see above.
         """
 
-    def approve(self, request: SubmittedRequest, verdict: Verdict) -> None:
-        """Write the condition Approved, unless the object changed since it was seen.
+    def stream(self, seconds: float) -> Iterator[SubmittedRequest]:
+        """Yield new ones and what becomes of the others, for about so many seconds.
+
+        Only those for a kubelet's two signers. The first call yields all there are before; each
+        further one goes on where the one before ended. Where that is not known any more, all
+        there are come again: an object may come more than once.
+
+        Raises:
+            TransientError, PermanentError: see above.
+        """
+
+    def approve(self, request: SubmittedRequest, verdict: Verdict) -> SubmittedRequest:
+        """Write the condition Approved, unless the object changed since; return what it is then.
 
         Raises:
             TransientError, PermanentError: see above.
@@ -59,14 +73,14 @@ class SigningRequests(Protocol):
         """
 
     def deliver(self, request: SubmittedRequest, chain: tuple[bytes, ...]) -> None:
-        """Write `status.certificate`, PEM, leaf first.
+        """Write `status.certificate`, PEM, leaf first, unless the object changed since.
 
         Raises:
             TransientError, PermanentError: see above.
         """
 
     def fail(self, request: SubmittedRequest, detail: str) -> None:
-        """Write the condition Failed: the signer will not sign it.
+        """Write the condition Failed: the signer will never sign it.
 
         Raises:
             TransientError, PermanentError: see above.
@@ -78,6 +92,8 @@ class Nodes(Protocol):
 
     def facts(self, name: str) -> NodeFacts:
         """Return what is known of one node; whatever cannot be learnt is an error, never a no.
+
+        What was learnt a few seconds ago may be told again.
 
         Raises:
             TransientError, PermanentError: see above.
@@ -96,14 +112,20 @@ class Recorder(Protocol):
 
 
 class Leadership(Protocol):
-    """One leader among several instances: a Lease (coordination.k8s.io/v1)."""
+    """One leader among several instances: a Lease (coordination.k8s.io/v1).
+
+    `problem` is what kept the last look at the Lease from succeeding, empty if nothing did.
+    """
+
+    problem: str
 
     def lead(self) -> bool:
-        """Take the Lease if it is free, renew it if it is ours; tell whether we lead.
+        """Take the Lease if it is free, renew it in time if it is ours; tell whether we lead.
 
-        Never raises: who cannot reach the API server does not lead once its last renewal is
-        older than the Lease's duration, by the monotonic clock.
+        Cheap: it may be asked before each thing that only the leader does. Never raises: who
+        cannot reach the API server leads no more some time before the Lease ends, by the monotonic
+        clock.
         """
 
     def release(self) -> None:
-        """Give it up, so that a standby need not wait."""
+        """Give it up, so that a standby need not wait; never raises."""

@@ -54,7 +54,8 @@ class SubmittedRequest:
 
     `lifetime` is `spec.expirationSeconds`, None where it is left to the signer. `version` is the
     object's resourceVersion. `approved`, `denied` and `failed` are its conditions' messages, None
-    where it has no such condition; `certificate` is the issued chain, PEM.
+    where it has no such condition, `approved_at` is when the first was written; `certificate` is
+    the issued chain, PEM.
     """
 
     name: str
@@ -68,6 +69,7 @@ class SubmittedRequest:
     created_at: datetime
     version: str = ""
     approved: str | None = None
+    approved_at: datetime | None = None
     denied: str | None = None
     failed: str | None = None
     certificate: bytes | None = None
@@ -82,8 +84,8 @@ class SubmittedRequest:
 class NodeFacts:
     """What the cluster, and an inventory, know of one node.
 
-    `last_seen` is the last renewal of the kubelet's Lease. `approved` are the times at which
-    certificates of this purpose were approved for the node.
+    `last_seen` is when its kubelet was last there, by the control plane's clock. `approved` are the
+    times at which certificates of this purpose were approved for the node.
     """
 
     name: str
