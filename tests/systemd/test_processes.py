@@ -274,3 +274,37 @@ def test_all_of_it_works_in_the_sandbox_of_the_service(container: Container) -> 
     journal = container.journal(UNIT)
     assert container.property(UNIT, "Result") == "success", journal
     assert "-15\ntest\nanswered\nall of it" in journal
+
+
+VERSION = """
+from certrotd.adapters.processes import UnitVersion
+said = UnitVersion(sys.argv[1]).read()
+print(said.version or said.detail)
+"""
+
+
+def version_without_capabilities(container: Container) -> str:
+    """What is said of UNIT's version by a process like certrotd in its own unit."""
+    container.write("/run/version.py", "\n".join((*_LAUNCHER.splitlines()[:2], VERSION)))
+    library = container.python.rpartition("/bin/")[0] + "/lib"
+    return container.run(
+        "systemd-run", "--quiet", "--wait", "--pipe", "--property=CapabilityBoundingSet=",
+        f"--setenv=LD_LIBRARY_PATH={library}", container.python, "-I", "/run/version.py", UNIT,
+    ).stdout.strip()  # fmt: skip
+
+
+def test_a_unit_s_version_is_read_without_a_look_into_its_process(container: Container) -> None:
+    container.run("mkdir", "-p", "/opt/version")
+    container.run("cp", "/usr/bin/sleep", "/opt/version/sleep")
+    unit(container, "/opt/version/sleep infinity")
+    container.systemctl("start", UNIT)
+    expected = container.run("sleep", "--version").stdout.split()[3]
+    assert version_without_capabilities(container) == expected
+    container.run("cp", "--remove-destination", "/usr/bin/sleep", "/opt/version/sleep")
+    assert "was changed after it was started" in version_without_capabilities(container)
+
+
+def test_what_a_unit_starts_is_not_taken_for_what_it_runs(container: Container) -> None:
+    unit(container, "/bin/sh -c 'exec sleep infinity'")
+    container.systemctl("start", UNIT)
+    assert "not the one that the unit names" in version_without_capabilities(container)

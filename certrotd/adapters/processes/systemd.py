@@ -7,6 +7,7 @@ container gets them as mounts.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ LINES = 10
 _PROPERTIES = (
     "LoadState,ActiveState,SubState,Result,MainPID,NRestarts,ControlGroup,ExecMainStartTimestamp"
 )
+_EXEC_START = re.compile(r"\{ path=(.+?) ; argv\[\]=")
 _UP = ("active", "reloading", "refreshing")
 
 
@@ -233,6 +235,16 @@ def main_process(unit: str) -> int | str:
     except _Unavailable as e:
         return str(e)
     return found.main_pid or f"no main process runs, it is {found}"
+
+
+def main_program(unit: str) -> str | None:
+    """Return the path of the program that a unit is started with; None if it is not one alone."""
+    try:
+        text = _systemctl("show", "--property=ExecStart", "--value", "--", unit)
+    except _Unavailable:
+        return None
+    found = [match[1] for line in text.splitlines() if (match := _EXEC_START.match(line))]
+    return found[0] if len(found) == 1 else None
 
 
 def _is(pid: int, name: str) -> bool:
