@@ -5,12 +5,15 @@ Disks are what outlives the container: /etc/kubernetes, etcd's data, certrotd's 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import http.client
 import json
+import shlex
 import socket
 import ssl
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +73,31 @@ _HEALTH = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run of certrotd's unit ended and what it logged."""
+
+    code: int
+    events: tuple[Settings, ...]
+
+    @property
+    def results(self) -> dict[str, str]:
+        """How each component's step ended."""
+        ended = ("step_finished", "step_failed")
+        return {each["component"]: each["result"] for each in self.events if each["event"] in ended}
+
+    def told(self, event: str, component: str) -> str:
+        """The details of a component's events of one kind, in one text."""
+        fields = ("detail", "error", "reason", "reasons")
+        return "\n".join(
+            str(each[field])
+            for each in self.events
+            if (each["event"], each.get("component")) == (event, component)
+            for field in fields
+            if field in each
+        )
+
+
 class Master:
     """The node. `settings` is certrotd's configuration, to be changed and written again."""
 
@@ -109,6 +137,10 @@ class Master:
         """Write the configuration."""
         self.container.write(CONFIG, yaml.safe_dump(self.settings, sort_keys=False), 0o600)
 
+    def component(self, name: str) -> Settings:
+        """The settings of a component that are laid over the layout's, to be changed."""
+        return self.settings["components"].setdefault(name, {})  # type: ignore[no-any-return]
+
     def shown(self) -> Settings:
         """The configuration as certrotd has it in force."""
         said = self.container.run("certrotd", "config", "show", "-c", CONFIG, "-o", "json")
@@ -128,10 +160,37 @@ class Master:
         self.container.add_unit(name, text)
 
     def clear(self) -> None:
-        """Stop certrotd, remove the drop-ins."""
-        self.container.run("systemctl", "stop", DAEMON, ONCE, check=False)
+        """Stop certrotd, remove drop-ins and hold, put the configuration back."""
+        run = self.container.run
+        run("systemctl", "stop", DAEMON, ONCE, check=False)
+        run("systemctl", "reset-failed")
         while self._drop_ins:
             self.container.remove_unit(self._drop_ins.pop())
+        run("certrotd", "resume", "--config", CONFIG)
+        self.settings = copy.deepcopy(self._original)
+        self.write_config()
+
+    def rotate(self, *arguments: str) -> Outcome:
+        """Let the shipped unit rotate once, whatever is due, with these arguments."""
+        command = shlex.join(["certrotd", "rotate", "--config", CONFIG, "--yes", *arguments])
+        self.drop_in(ONCE, f"[Service]\nRestart=no\nExecStart=\nExecStart=/usr/bin/{command}\n")
+        return self.run_once()
+
+    def run_once(self) -> Outcome:
+        """Start the unit for one run and wait for its end."""
+        self.container.systemctl("start", ONCE, check=False)
+        code = int(self.container.property(ONCE, "ExecMainStatus"))
+        return Outcome(code=code, events=self.events(ONCE))
+
+    def events(self, unit: str) -> tuple[Settings, ...]:
+        """What a unit of certrotd has logged since its last start."""
+        run = self.container.run
+        run("journalctl", "--sync")
+        # Not asked of systemd, which forgets a unit that has ended well.
+        last = run("journalctl", "--lines=1", "--output=json", f"_SYSTEMD_UNIT={unit}").stdout
+        started = f"_SYSTEMD_INVOCATION_ID={json.loads(last)['_SYSTEMD_INVOCATION_ID']}"
+        lines = run("journalctl", "--no-pager", "--output=cat", started).stdout.splitlines()
+        return tuple(json.loads(each) for each in lines if each.startswith("{"))
 
     def client(self) -> KubeClient:
         """The administrator; to be used inside `container.network()`."""
@@ -221,6 +280,7 @@ class Master:
         role = self.vault.allow(self.shown()["components"])
         self.container.write(_SECRET_ID, role.secret_id, 0o600)
         self.settings["vaults"]["main"]["auth"]["approle"]["role_id"] = role.role_id
+        self._original = copy.deepcopy(self.settings)
         self.write_config()
 
 

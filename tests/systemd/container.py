@@ -146,7 +146,7 @@ class Container:
         self.run("journalctl", "--sync")
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
-    def await_journal(self, unit: str, text: str, times: int = 1) -> str:
+    def await_journal(self, unit: str, text: str, times: int = 1, limit: float = EVENT) -> str:
         """Wait until so many lines of a unit's journal hold the text; return the last of them.
 
         Raises:
@@ -169,7 +169,7 @@ class Container:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(following.pid, signal.SIGKILL)
 
-            late = threading.Timer(EVENT, end)
+            late = threading.Timer(limit, end)
             late.start()
             try:
                 for line in following.stdout or ():
@@ -180,7 +180,7 @@ class Container:
             finally:
                 late.cancel()
                 end()
-        raise AssertionError(f"{unit} did not log {text!r} in {EVENT:g} s:\n{''.join(lines)}")
+        raise AssertionError(f"{unit} did not log {text!r} in {limit:g} s:\n{''.join(lines)}")
 
     def write(self, inside: str, text: str, mode: int = 0o644) -> None:
         """Write a file of the container."""
