@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,7 +23,8 @@ from certrotd.adapters.cri.containers import Container, Phase, Unreachable
 from certrotd.adapters.cri.runtime import Runtime
 from certrotd.core.errors import ActivationFailed
 from certrotd.core.model import ServiceState
-from tests.adapters.crilab import Containerd, Pod
+from tests.adapters.crilab import Lab, Pod
+from tests.testbed.staticpods import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,24 +37,23 @@ metadata: {{name: {name}, namespace: kube-system}}
 spec: {{containers: [{{name: main}}]}}
 """
 WELL = "trap 'echo asked to end; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+TELL_START = "cat /proc/$$/stat > /work/new && mv /work/new /work/stat"
 ONCE_WELL = f"test -e /work/well || {{ echo refused my certificate >&2; exit 3; }}; {WELL}"
 DEAF = "trap '' TERM; while :; do sleep 0.02; done"
 LABELS = {"io.kubernetes.container.name": "main", "io.kubernetes.pod.name": "proxy-x7"}
 
 
 @pytest.fixture(scope="module")
-def containerd() -> Iterator[Containerd]:
-    """One for all; it needs a short path for its sockets."""
-    if os.geteuid() != 0 or not shutil.which("containerd") or not shutil.which("runc"):
-        pytest.skip("needs root, containerd and runc (apt-get install containerd runc)")
-    root = Path(tempfile.mkdtemp(prefix="certrotd-cri-"))
-    with Containerd(root) as started:
+def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One for all."""
+    if reason := unavailable():
+        pytest.skip(reason)
+    with Lab(tmp_path_factory.mktemp("cri")) as started:
         yield started
-    shutil.rmtree(root)
 
 
 @pytest.fixture
-def make(containerd: Containerd, tmp_path: Path) -> Iterator[Callable[..., Pod]]:
+def make(containerd: Lab, tmp_path: Path) -> Iterator[Callable[..., Pod]]:
     """Make pods, removed after the test; /work of their containers is `tmp_path`."""
     made: list[Pod] = []
 
@@ -86,11 +85,19 @@ def container(endpoint: str, limit: float = 30) -> ContainerRestart:
     )
 
 
-def running(containerd: Containerd, pod: str) -> list[Container]:
+def running(containerd: Lab, pod: str) -> list[Container]:
     with Runtime(containerd.endpoint) as asked:
         found = asked.containers({"io.kubernetes.pod.name": pod})
     # Sorted, as a runtime tells of them in any order.
     return sorted((each for each in found if each.phase is Phase.RUNNING), key=lambda c: c.id)
+
+
+def wait_for(path: Path) -> Path:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return path
 
 
 def failure(service: StaticPodRestart | ContainerRestart) -> str:
@@ -110,30 +117,31 @@ def test_the_generated_code_is_what_the_messages_give(tmp_path: Path) -> None:
 
 
 @pytest.mark.containerd
-def test_the_runtime_tells_its_version(containerd: Containerd) -> None:
+def test_the_runtime_tells_its_version(containerd: Lab) -> None:
     with Runtime(containerd.endpoint) as asked:
         assert asked.version().startswith("containerd ")
 
 
 @pytest.mark.containerd
 def test_a_static_pod_gets_a_new_container(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+    containerd: Lab, make: Callable[..., Pod], tmp_path: Path
 ) -> None:
     service = static_pod(containerd.endpoint, tmp_path)
     assert service.state() is ServiceState.RUNNING
     assert service.started() is None
-    with make("etcd-node1", f"cat /proc/$$/stat > /work/stat; {WELL}").kept():
+    with make("etcd-node1", f"{TELL_START}; {WELL}").kept():
         (old,) = running(containerd, "etcd-node1")
         before = SystemClock().now()
         assert (first := service.started())
         assert first < before
+        wait_for(tmp_path / "stat").unlink()
         service.activate()
         (new,) = running(containerd, "etcd-node1")
         assert new.id != old.id
         assert (second := service.started())
         assert before < second < SystemClock().now()
         # The start is told as the container's creation: a little earlier, never later.
-        ticks = int((tmp_path / "stat").read_text().rpartition(")")[2].split()[19])
+        ticks = int(wait_for(tmp_path / "stat").read_text().rpartition(")")[2].split()[19])
         boot = time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME)
         true = boot + ticks / os.sysconf("SC_CLK_TCK")
         assert 0 < true + 0.01 - second.timestamp() < 5
@@ -143,7 +151,7 @@ def test_a_static_pod_gets_a_new_container(
 
 @pytest.mark.containerd
 def test_only_the_pod_itself_is_restarted(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+    containerd: Lab, make: Callable[..., Pod], tmp_path: Path
 ) -> None:
     service = static_pod(containerd.endpoint, tmp_path, "etcd")
     static_pod(containerd.endpoint, tmp_path, "etcd-events")
@@ -158,7 +166,7 @@ def test_only_the_pod_itself_is_restarted(
 
 @pytest.mark.containerd
 def test_a_pod_that_could_be_another_is_left_alone(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+    containerd: Lab, make: Callable[..., Pod], tmp_path: Path
 ) -> None:
     service = static_pod(containerd.endpoint, tmp_path)
     for name in ("etcd-node1", "etcd-events-node1"):
@@ -172,7 +180,7 @@ def test_a_pod_that_could_be_another_is_left_alone(
 @pytest.mark.containerd
 @pytest.mark.parametrize("kind", ["static pod", "container"])
 def test_a_container_that_ends_again_is_noticed_and_can_be_healed(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path, kind: str
+    containerd: Lab, make: Callable[..., Pod], tmp_path: Path, kind: str
 ) -> None:
     static = kind == "static pod"
     service: StaticPodRestart | ContainerRestart = (
@@ -193,7 +201,7 @@ def test_a_container_that_ends_again_is_noticed_and_can_be_healed(
 
 @pytest.mark.containerd
 def test_a_container_that_nobody_starts_again_is_given_up(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+    containerd: Lab, make: Callable[..., Pod], tmp_path: Path
 ) -> None:
     make("etcd-node1").start()
     told = failure(static_pod(containerd.endpoint, tmp_path, limit=1))
@@ -204,7 +212,7 @@ def test_a_container_that_nobody_starts_again_is_given_up(
 @pytest.mark.containerd
 @pytest.mark.parametrize(("pods_own", "given"), [(1, None), (60, timedelta(seconds=1))])
 def test_who_does_not_hear_is_killed_after_the_grace_period(
-    containerd: Containerd,
+    containerd: Lab,
     make: Callable[..., Pod],
     tmp_path: Path,
     pods_own: int,
@@ -220,7 +228,7 @@ def test_who_does_not_hear_is_killed_after_the_grace_period(
 
 @pytest.mark.containerd
 def test_a_stop_that_takes_longer_than_the_limit_is_given_up(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+    containerd: Lab, make: Callable[..., Pod], tmp_path: Path
 ) -> None:
     make("etcd-node1", DEAF).start(grace=60)
     told = failure(static_pod(containerd.endpoint, tmp_path, limit=1))
@@ -229,9 +237,7 @@ def test_a_stop_that_takes_longer_than_the_limit_is_given_up(
 
 
 @pytest.mark.containerd
-def test_a_container_is_found_by_its_labels(
-    containerd: Containerd, make: Callable[..., Pod]
-) -> None:
+def test_a_container_is_found_by_its_labels(containerd: Lab, make: Callable[..., Pod]) -> None:
     service = container(containerd.endpoint)
     assert service.state() is ServiceState.STOPPED
     assert "no container has these labels" in failure(service)
@@ -249,9 +255,7 @@ def test_a_container_is_found_by_its_labels(
 
 
 @pytest.mark.containerd
-def test_labels_that_fit_several_are_refused(
-    containerd: Containerd, make: Callable[..., Pod]
-) -> None:
+def test_labels_that_fit_several_are_refused(containerd: Lab, make: Callable[..., Pod]) -> None:
     pod = make("proxy-x7")
     pod.start("main")
     pod.start("side")
@@ -305,7 +309,7 @@ def test_another_pods_manifest_is_refused(
 
 @pytest.mark.containerd
 def test_a_pod_that_would_not_be_started_again_is_not_stopped(
-    containerd: Containerd, make: Callable[..., Pod], tmp_path: Path
+    containerd: Lab, make: Callable[..., Pod], tmp_path: Path
 ) -> None:
     service = static_pod(containerd.endpoint, tmp_path)
     path = Path(service.manifest)

@@ -107,7 +107,10 @@ class StaticPodRestart:
         except (Unreachable, Refused) as e:
             raise self._failed(str(e), self._hint()) from e
         except NotBack as e:
-            raise self._failed(str(e), "crictl ps -a; journalctl -u kubelet") from e
+            hint = "crictl ps -a; journalctl -u kubelet"
+            if self.way == "manifest" and self.serves_kubelet:
+                hint += "; the kubelet itself waits for it, which takes up to a minute"
+            raise self._failed(str(e), hint) from e
 
     def _restart(self, manifest: Manifest, deadline: Deadline) -> None:
         names = self._names(manifest)
