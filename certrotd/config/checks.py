@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from certrotd import presets
 from certrotd.config.faults import Table
 from certrotd.config.outputs import OutputChecks, holds_identity, pair_material
-from certrotd.core.model import Usage
+from certrotd.core.model import KeyAlgorithm, Usage
 
 if TYPE_CHECKING:
     from certrotd.config import settings
@@ -113,6 +113,8 @@ class _Components:
             self._proof((*at, "proofs", i), proof, given)
         for i, gate in enumerate(given.gates):
             self._gate((*at, "gates", i), gate)
+            if gate.etcd:
+                self._verifiable(at, given)
         self._activation(at, given)
 
     def _activation(self, at: Location, given: settings.Component) -> None:
@@ -234,6 +236,19 @@ class _Components:
                 )
         if given.lease:
             self._client((*at, "lease"), given.lease.client_certificate)
+
+    def _verifiable(self, at: Location, etcd: settings.Component) -> None:
+        """Refuse what the etcd gate cannot ask: gRPC verifies no Ed25519 signature of a server."""
+        for name, each in etcd.certificates.items():
+            key = each.key or self._root.defaults.key
+            asked = Usage.SERVER_AUTH in each.usages and each.material in (None, "serving")
+            if asked and key is KeyAlgorithm.ED25519:
+                where = (*at, "certificates", name, "key")
+                self._faults.add(
+                    where,
+                    "must not be ed25519: the etcd gate could not ask a server with such a key",
+                    ("defaults", "key"),
+                )
 
     def _own(self, at: Location, name: str, usage: Usage, component: settings.Component) -> None:
         where = (*at, "certificate")

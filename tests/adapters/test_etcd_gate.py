@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,10 +14,10 @@ from certrotd.adapters.probes.etcd import EtcdGate, LeaderMovedFirst
 from certrotd.adapters.probes.etcd.client import Listed, Status, Unanswered
 from certrotd.adapters.probes.etcd.cluster import LAG, Cluster
 from certrotd.core.errors import ActivationFailed
-from certrotd.core.model import KeyAlgorithm
+from certrotd.core.model import KeyAlgorithm, Usage
 from certrotd.ports import Event
 from tests.adapters.listeners import Listener, TlsServer, lab_of_today, put
-from tests.factories import make_client_spec, make_outputs, make_spec
+from tests.factories import SERVER, make_client_spec, make_outputs, make_spec
 from tests.fakes.log import RecordingLog
 from tests.fakes.service import FakeService
 from tests.testbed.etcdcluster import EtcdCluster
@@ -24,7 +25,6 @@ from tests.testbed.throwaway import ThrowawayCA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from certrotd.core.model import Output
 
@@ -207,6 +207,41 @@ def test_every_kind_of_key_is_accepted(
     single.wait_ready()
     evidence = replace(gate(single, 0), client=spec.outputs[:2]).check()
     assert evidence.holds, evidence.detail
+
+
+@servers
+def test_an_ed25519_server_is_told_as_what_it_is(tmp_path: Path) -> None:
+    lab = lab_of_today()
+    spec = make_spec(tmp_path, key=KeyAlgorithm.ED25519, usages=(*SERVER, Usage.CLIENT_AUTH))
+    put(lab.issue(spec))
+    cluster = EtcdCluster(tmp_path, 1)
+    cluster.ca_file.write_bytes(cluster.ca.pem + lab.certificate)
+    for name in ("server.crt", "server.key"):
+        (tmp_path / "m0" / name).write_bytes((tmp_path / name).read_bytes())
+    with cluster:
+        evidence = gate(cluster, 0).check()
+    assert not evidence.holds
+    assert evidence.detail.endswith("its certificate's key is Ed25519, which gRPC cannot verify")
+
+
+@servers
+def test_an_ipv6_member_is_verified_by_its_address(tmp_path: Path) -> None:
+    with EtcdCluster(tmp_path, 1, host="::1") as cluster:
+        evidence = gate(cluster, 0).check()
+    assert evidence.holds, evidence.detail
+
+
+@servers
+def test_many_looks_leave_nothing_open(single: EtcdCluster) -> None:
+    def descriptors() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    asked = gate(single, 0)
+    assert asked.check().holds
+    before = descriptors()
+    for _ in range(50):
+        assert asked.check().holds
+    assert descriptors() <= before + 8  # gRPC keeps some of its own for a while
 
 
 @servers

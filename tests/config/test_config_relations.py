@@ -261,6 +261,20 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
             )
         ],
     ),
+    "a server that the etcd gate cannot verify": (
+        "    activation: {none: {}}\n    certificates:\n      server:\n",
+        (
+            "    activation: {none: {}}\n"
+            "    gates: [{etcd: {endpoint: 'a:2379', ca_file: /c, client_certificate: server}}]\n"
+            "    certificates:\n      server:\n        key: ed25519\n"
+        ),
+        [
+            (
+                "9: components.etcd.certificates.server.key: must not be ed25519: the etcd gate "
+                "could not ask a server with such a key"
+            )
+        ],
+    ),
     "a program without a path": (
         "{none: {}}",
         "{exec: {command: [reload]}}",

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-HOST = "127.0.0.1"
-
 
 class EtcdCluster:
     """Members `m0`, `m1`, … below `directory`; as a context manager it stops them at the end.
@@ -24,20 +22,28 @@ class EtcdCluster:
     is off. `arguments` go to every member.
     """
 
-    def __init__(self, directory: Path, size: int = 1, *, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        size: int = 1,
+        *,
+        arguments: Sequence[str] = (),
+        host: str = "127.0.0.1",
+    ) -> None:
         self.directory = directory
+        self.host = host
         self.ca = ThrowawayCA.new("etcd")
         self.ca_file = directory / "ca.crt"
         self.ca_file.write_bytes(self.ca.pem)
         client = self.ca.issue("certrotd", server=False, client=True)
         client.write(directory / "client.crt", directory / "client.key")
         self._arguments = arguments
-        self._ports = free_ports(2 * size, HOST)
+        self._ports = free_ports(2 * size)
         self.members = [self._member(index, range(size), "new") for index in range(size)]
 
     def endpoint(self, index: int) -> str:
         """Where a member answers its clients."""
-        return f"{HOST}:{self._ports[2 * index]}"
+        return self._at(self._ports[2 * index])
 
     def wait_ready(self, *indices: int) -> None:
         """Wait until members (all, if none is named) answer a read through the quorum."""
@@ -55,7 +61,7 @@ class EtcdCluster:
     def add_learner(self) -> int:
         """Add and start a member without a vote; return which it is."""
         index = len(self.members)
-        self._ports += free_ports(2, HOST)
+        self._ports += free_ports(2)
         self.ctl(0, "member", "add", f"m{index}", "--learner", f"--peer-urls={self._peer(index)}")
         learner = self._member(index, range(index + 1), "existing")
         self.members.append(learner.start())
@@ -101,12 +107,15 @@ class EtcdCluster:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
     def _peer(self, index: int) -> str:
-        return f"https://{HOST}:{self._ports[2 * index + 1]}"
+        return f"https://{self._at(self._ports[2 * index + 1])}"
+
+    def _at(self, port: int) -> str:
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
     def _member(self, index: int, initial: range, state: str) -> ServerProcess:
         name = f"m{index}"
         own = self.directory / name
-        pair = self.ca.issue(name, ip_addresses=(HOST,), client=True)
+        pair = self.ca.issue(name, ip_addresses=(self.host,), client=True)
         pair.write(own / "server.crt", own / "server.key")
         client, peer = f"https://{self.endpoint(index)}", self._peer(index)
         flags = {
