@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from certrotd.discovery.document import Wishes
     from certrotd.discovery.inventory import Inventory
 
-_MANIFESTS = "/etc/kubernetes/manifests"
-
 
 class Mount(click.ParamType["tuple[str, str]"]):
     """`ISSUER=MOUNT`: where an issuer's PKI secrets engine is mounted in Vault."""
@@ -65,10 +63,8 @@ class Scalar(click.ParamType[str]):
 )
 @click.option(
     "--manifests",
-    default=_MANIFESTS,
-    show_default=True,
     type=click.Path(path_type=str),
-    help="The kubelet's staticPodPath.",
+    help="Where they are; the kubelet's staticPodPath if left out.",
 )
 @click.option(
     "--issuer",
@@ -97,7 +93,7 @@ class Scalar(click.ParamType[str]):
 def init(  # noqa: PLR0913  # one for each option
     *,
     units: tuple[str, ...],
-    manifests: str,
+    manifests: str | None,
     issuer: str,
     vault_address: str | None,
     mounts: tuple[tuple[str, str], ...],
@@ -139,15 +135,13 @@ def init(  # noqa: PLR0913  # one for each option
         mounts=dict(mounts),
         cluster=cluster or "",
     )
-    found = _of_units(units) if from_systemd else _of_pods(posixpath.abspath(manifests))
+    found = _of_units(units) if from_systemd else _of_pods(manifests)
     _check_mounts(wishes, found)
     text = document(found, wishes)
     if output_file is None:
         click.echo(text, nl=False)
         return
-    from certrotd.durable import replace_file
-
-    replace_file(str(output_file.absolute()), text.encode())
+    _write(output_file, text)
     count = sum(len(each.certificates) for each in found.components)
     click.echo(f"{output_file}: {len(found.components)} components, {count} certificates.")
     if places := fill_ins(text):
@@ -155,12 +149,33 @@ def init(  # noqa: PLR0913  # one for each option
     click.echo(f"Next: certrotd plan -c {output_file}")
 
 
-def _of_pods(folder: str) -> Inventory:
+def _write(path: Path, text: str) -> None:
+    """Write the file and read it as every other command will.
+
+    Raises:
+        ConfigError: something on this node is not as a configuration can have it; the file is
+            there, to be mended.
+    """
+    from certrotd.config import load
+    from certrotd.core.errors import ConfigError
+    from certrotd.durable import replace_file
+
+    replace_file(str(path.absolute()), text.encode())
+    try:
+        load(path)
+    except ConfigError as e:
+        e.hint = f"{path} was written, but these faults must be mended first"
+        raise
+
+
+def _of_pods(manifests: str | None) -> Inventory:
     from certrotd.app import this_node
     from certrotd.discovery import pods
+    from certrotd.discovery.kubelet import kubelet
     from certrotd.discovery.survey import survey
 
     node = this_node()
+    folder = os.path.abspath(manifests or kubelet(node).manifests)  # noqa: PTH100  # no link resolved
     processes, notes = pods.processes(node, folder)
     return survey(node, processes, (posixpath.dirname(folder),), notes)
 

@@ -105,3 +105,11 @@ SETTLE_APISERVER = "behind a load balancer: twice its check interval"
 SERVICE_ADDRESS = """\
 {address}, the first address of the service range, is not among its addresses: pods that reach \
 the API server through its service cannot verify it."""
+
+NAMED_CA = """\
+{path} holds the API server's CA inside; certrotd names its file instead: {file}. The process must \
+be able to read that."""
+
+UNKNOWN_SERVER_CA = """\
+not found on this node: a file with the API server's CA that {path} holds inside; fill in its path \
+as ca_file, or the issuer's trust anchors take its place"""

@@ -61,6 +61,7 @@ def _etcd(component: Component, process: Process, found: Inventory) -> Health:
     if peer_endpoint and peer:
         proofs.append(_tls(peer_endpoint, peer, peer))
     ca = ca_of(serving)
+    proofs += _accepted(component.of("healthcheck-client"), endpoint, ca, "/version")
     if endpoint and client and ca:
         gates.append(
             block(etcd=block(endpoint=str(endpoint), ca_file=ca, client_certificate=client.name))
@@ -91,9 +92,17 @@ def etcd_endpoint(component: Component, found: Inventory) -> Endpoint | None:
 
 def etcd_client(component: Component, found: Inventory) -> Certificate | None:
     """Return a certificate of this node that etcd accepts from a client."""
-    own = [component.of(each) for each in ("healthcheck-client", "serving", "peer")]
+    serving = component.of("serving")
+    signer = serving.authority if serving else None
+    checks = (each.of("healthcheck-client") for each in (component, *found.components))
+    shared = next((each for each in checks if each and each.authority == signer), None)
     apiserver = found.component("kube-apiserver")
-    candidates = (*own, apiserver.of("etcd-client") if apiserver else None)
+    candidates = (
+        shared,
+        serving,
+        component.of("peer"),
+        apiserver.of("etcd-client") if apiserver else None,
+    )
     return next((each for each in candidates if each and _is_client(each)), None)
 
 
@@ -107,8 +116,9 @@ def _apiserver(component: Component, process: Process, found: Inventory) -> Heal
             notes.append(f"{serving.name} has no name for {endpoint.host}; fill in another address")
     if endpoint:
         proofs += _named(component, endpoint)
-    proofs += _etcd_calls(component, process, found)
     ca = ca_of(serving)
+    proofs += _accepted(component.of("kubelet-client"), endpoint, ca, _ASKED)
+    proofs += _etcd_calls(component, process, found)
     if endpoint and ca:
         client = api_client(found)
         name = client.name if client else None
@@ -141,6 +151,15 @@ def _named(component: Component, endpoint: Endpoint) -> list[Block]:
                 block(tls=block(address=str(endpoint), certificate=each.name, server_name=names[0]))
             )
     return proofs
+
+
+def _accepted(
+    client: Certificate | None, endpoint: Endpoint | None, ca: str, path: str
+) -> list[Block]:
+    """Prove that the server accepts a client's certificate."""
+    if client is None or endpoint is None or not ca:
+        return []
+    return [block(client=block(url=f"{endpoint.url}{path}", certificate=client.name, ca_file=ca))]
 
 
 def _etcd_calls(component: Component, process: Process, found: Inventory) -> list[Block]:

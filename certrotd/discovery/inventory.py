@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from certrotd.core.model import FileFacts
     from certrotd.discovery.identities import Kubeconfig, Pair
+    from certrotd.discovery.kubelet import Kubelet
     from certrotd.discovery.process import Process
 
 
@@ -60,10 +61,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
-    """A process with its certificates; without a process they are a person's kubeconfigs.
-
-    `shared` tells of identities that another component's certificates are: material to name.
-    """
+    """A process with its certificates; without a process they are people's kubeconfigs."""
 
     name: str
     process: Process | None
@@ -84,9 +82,9 @@ class Inventory:
     addresses: tuple[IPv4Address | IPv6Address, ...]
     components: tuple[Component, ...]
     authorities: tuple[Authority, ...]
+    kubelet: Kubelet
     version: str = ""
     service_ranges: tuple[str, ...] = ()
-    runtime_endpoint: str = ""
     notes: tuple[str, ...] = ()
 
     def component(self, program: str) -> Component | None:

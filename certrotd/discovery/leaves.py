@@ -11,6 +11,7 @@ from certrotd.discovery.yamltext import Block, Entry, block
 
 if TYPE_CHECKING:
     from certrotd.core.model import ParsedCertificate
+    from certrotd.discovery.identities import Kubeconfig
     from certrotd.discovery.inventory import Certificate, Component, File, Inventory
 
 UNKNOWN_ISSUER = "unknown"
@@ -42,7 +43,9 @@ def certificate_section(
         Entry("usages", usages),
         Entry("key", leaf.key) if known_key and leaf.key != key else None,
         Entry("material", certificate.material) if component.process and not embedded else None,
-        Entry("outputs", tuple(_output(each, notes) for each in certificate.files)),
+        Entry(
+            "outputs", tuple(_output(each, certificate, found, notes) for each in certificate.files)
+        ),
     )
     return Entry(certificate.name, section, above=tuple(notes))
 
@@ -102,7 +105,7 @@ def _service(certificate: Certificate, component: Component, found: Inventory) -
     return notes
 
 
-def _output(file: File, notes: list[str]) -> Block:
+def _output(file: File, certificate: Certificate, found: Inventory, notes: list[str]) -> Block:
     mode, owner = _mode(file, notes), file.facts
     given = file.kubeconfig
     if given and given.differs:
@@ -112,12 +115,30 @@ def _output(file: File, notes: list[str]) -> Block:
         Entry("server", given.server) if given else None,
         Entry("cluster", given.cluster) if given else None,
         Entry("user", given.user) if given else None,
+        _server_ca(file.path, given, certificate, found, notes) if given else None,
         Entry("mode", f"{mode:04o}")
         if mode != _DEFAULT_MODES.get(file.kind, _SECRET_MODE)
         else None,
         Entry("owner", owner.owner) if owner.owner != _ROOT else None,
         Entry("group", owner.group) if owner.group != _ROOT else None,
     )
+
+
+def _server_ca(
+    path: str, given: Kubeconfig, certificate: Certificate, found: Inventory, notes: list[str]
+) -> Entry | None:
+    """Return the API server's CA where the issuer's trust anchors, the default, are not it."""
+    if given.authority_file:
+        return Entry("ca_file", given.authority_file)
+    issuer = certificate.authority.certificates if certificate.authority else ()
+    if given.authority == issuer:
+        return None
+    known = (each.path for each in found.authorities if each.certificates == given.authority)
+    if file := next(known, None):
+        notes.append(advice.NAMED_CA.format(path=path, file=file))
+        return Entry("ca_file", file)
+    notes.append(advice.UNKNOWN_SERVER_CA.format(path=path))
+    return None
 
 
 def _mode(file: File, notes: list[str]) -> int:

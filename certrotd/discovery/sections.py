@@ -98,18 +98,17 @@ def _restart(process: Process, found: Inventory) -> Block:
     pod = process.keeper
     if not isinstance(pod, StaticPod):
         return block(unit=pod)
-    endpoint = found.runtime_endpoint
+    endpoint, health = found.kubelet.runtime_endpoint, found.kubelet.health
+    usual = endpoint in ("", _DEFAULT_ENDPOINT)
+    needed = process.program.name in _NEEDED_BY_KUBELET
     return block(
         static_pod=block(
             Entry("name", pod.name),
             Entry("namespace", pod.namespace) if pod.namespace != "kube-system" else None,
             Entry("manifest", pod.manifest),
-            Entry("serves_kubelet", value=True)
-            if process.program.name in _NEEDED_BY_KUBELET
-            else None,
-            Entry("runtime_endpoint", endpoint)
-            if endpoint not in ("", _DEFAULT_ENDPOINT)
-            else None,
+            Entry("kubelet_health", health) if health else None,
+            Entry("serves_kubelet", value=True) if needed else None,
+            Entry("runtime_endpoint", endpoint) if not usual else None,
         )
     )
 

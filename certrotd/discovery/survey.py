@@ -13,6 +13,7 @@ from certrotd.discovery.commandline import Word
 from certrotd.discovery.files import Reader
 from certrotd.discovery.holdings import Holdings
 from certrotd.discovery.inventory import Component, Inventory
+from certrotd.discovery.kubelet import kubelet
 
 if TYPE_CHECKING:
     from certrotd.discovery.inventory import Authority
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from certrotd.ports import Node
 
 _ORDER = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
-_KUBELET = "/var/lib/kubelet/config.yaml"
 _PEOPLE = ("admin.conf", "super-admin.conf", "admin.kubeconfig")
 
 
@@ -67,7 +67,7 @@ def survey(
         authorities=known,
         version=apiserver.version if apiserver else "",
         service_ranges=tuple(filter(None, ranges.split(","))),
-        runtime_endpoint=_runtime_endpoint(reader),
+        kubelet=kubelet(node),
         notes=(*notes, *empty),
     )
 
@@ -104,15 +104,3 @@ def _signed(component: Component, known: tuple[Authority, ...]) -> Component:
             replace(each, authority=signer(each.pair, known)) for each in component.certificates
         ),
     )
-
-
-def _runtime_endpoint(reader: Reader) -> str:
-    """Return the CRI socket of the kubelet's configuration; empty where it does not say."""
-    content = reader.optional(_KUBELET)
-    if content is None:
-        return ""
-    try:
-        endpoint = tree.parse(content)["containerRuntimeEndpoint"].text
-    except tree.NoYaml:
-        return ""  # the kubelet is not ours to judge
-    return endpoint.removeprefix("unix://")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -20,9 +22,23 @@ if TYPE_CHECKING:
     from tests.discovery.kubeadm import KubeadmNode
 
 
+class Elsewhere(LocalNode):
+    """This machine with another kubelet: `files` are all there is in /var/lib/kubelet."""
+
+    def __init__(self, **files: str) -> None:
+        self._files = {f"/var/lib/kubelet/{name}": text for name, text in files.items()}
+
+    def read(self, path: str) -> bytes:
+        if path in self._files:
+            return self._files[path].encode()
+        if path.startswith("/var/lib/kubelet/"):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return super().read(path)
+
+
 def look(node: KubeadmNode, local: LocalNode | None = None) -> Inventory:
     """Return what is found."""
-    local = local or LocalNode()
+    local = local or Elsewhere()
     processes, notes = pods.processes(local, str(node.manifests))
     return survey(local, processes, (str(node.folder),), notes)
 

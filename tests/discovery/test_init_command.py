@@ -92,6 +92,21 @@ def test_what_is_said_on_the_command_line_is_not_left_to_be_filled_in(
     )
 
 
+def test_what_a_configuration_cannot_have_is_told_at_once_and_the_file_is_there_to_be_mended(
+    master: KubeadmNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = master.copied(tmp_path / "kubernetes")
+    admin = node.folder / "admin.conf"
+    admin.write_text(admin.read_text().replace("server: https://", "server: http://"))
+    target = tmp_path / "certrotd.yaml"
+    outcome = init(capsys, "--from-kubeadm", "--manifests", node.manifests, "--output-file", target)
+    assert outcome.code == 3
+    assert f"{target}:" in outcome.err
+    assert "components.admin.certificates.admin.outputs[0].server" in outcome.err
+    assert "was written, but these faults must be mended first" in outcome.err
+    assert "kube-apiserver" in target.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -124,6 +124,13 @@ def test_proofs_and_gates_ask_where_the_certificates_have_names(master: KubeadmN
                 "client_certificate": "etcd-peer",
             }
         },
+        {
+            "client": {
+                "url": "https://127.0.0.1:2379/version",
+                "certificate": "etcd-healthcheck-client",
+                "ca_file": f"{folder}/pki/etcd/ca.crt",
+            }
+        },
     ]
     assert data["kube-apiserver"]["proofs"][0] == {
         "tls": {"address": "10.0.0.11:6443", "certificate": "apiserver"}
@@ -144,13 +151,14 @@ def test_proofs_and_gates_ask_where_the_certificates_have_names(master: KubeadmN
         "etcd": None,
         "kube-apiserver": ["etcd"],
         "kube-controller-manager": ["kube-apiserver"],
-        "kube-scheduler": ["kube-apiserver"],
+        "kube-scheduler": ["kube-apiserver", "kube-controller-manager"],
         "admin": ["kube-apiserver"],
     }
     pod = data["kube-apiserver"]["activation"]["auto"]["restart"]["static_pod"]
     assert pod == {
         "name": "kube-apiserver",
         "manifest": f"{folder}/manifests/kube-apiserver.yaml",
+        "kubelet_health": "127.0.0.1:10248",
         "serves_kubelet": True,
     }
 
@@ -203,6 +211,6 @@ def test_without_a_local_etcd_its_ca_has_no_key_here_so_vault_signs_for_it(tmp_p
     assert data["issuers"]["kubernetes"]["ca"]["key"] == f"{node.pki}/ca.key"
     apiserver = data["components"]["kube-apiserver"]
     assert "after" not in apiserver
-    assert [next(iter(each)) for each in apiserver["proofs"]] == ["tls"]
+    assert [next(iter(each)) for each in apiserver["proofs"]] == ["tls", "client"]
     config = loaded(node, tmp_path, issuer="ca")
     assert reasons(planned(config, tmp_path, days=2)) == {Reason.DUE}

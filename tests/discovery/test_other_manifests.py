@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from certrotd.adapters.node import LocalNode
-from tests.discovery.looked import data_of, loaded, look, words_of
+from certrotd.discovery.document import Wishes, document
+from certrotd.discovery.kubelet import kubelet
+from tests.discovery.looked import Elsewhere, data_of, loaded, look, words_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +92,11 @@ def test_etcd_for_events_is_a_component_of_its_own_and_the_first(
         "etcd-events-peer",
         "etcd-events-healthcheck-client",
     }
-    urls = [each["client"]["url"] for each in data[API]["proofs"] if "client" in each]
+    assert (
+        data["etcd"]["gates"][0]["etcd"]["client_certificate"] == "etcd-events-healthcheck-client"
+    )
+    calls = [each["client"] for each in data[API]["proofs"] if "client" in each]
+    urls = [each["url"] for each in calls if each["certificate"] == "apiserver-etcd-client"]
     assert urls == ["https://127.0.0.1:2382/version", "https://127.0.0.1:2379/version"]
     assert loaded(node, tmp_path).components[0].name == "etcd-events"
 
@@ -245,12 +251,78 @@ def test_owners_and_modes_are_those_of_the_files_unless_they_are_unsafe(
     assert loaded(node, tmp_path).components
 
 
-def test_a_kubelet_with_another_container_runtime(node: KubeadmNode, tmp_path: Path) -> None:
-    class WithKubelet(LocalNode):
-        def read(self, path: str) -> bytes:
-            if path == "/var/lib/kubelet/config.yaml":
-                return b"containerRuntimeEndpoint: unix:///var/run/crio/crio.sock\n"
-            return super().read(path)
-
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config.yaml": "containerRuntimeEndpoint: unix:///run/crio.sock\nhealthzPort: 10333\n"},
+        {
+            "config.yaml": "containerRuntimeEndpoint: ''\nhealthzPort: 10333\n",
+            "instance-config.yaml": "containerRuntimeEndpoint: unix:///run/crio.sock\n",
+        },
+        {
+            "config.yaml": "healthzPort: 10333\n",
+            "kubeadm-flags.env": 'KUBELET_KUBEADM_ARGS="--x --container-runtime-endpoint='
+            'unix:///run/crio.sock --y=z"\n',
+        },
+    ],
+)
+def test_the_kubelets_own_configuration_tells_how_it_is_asked(
+    files: dict[str, str], node: KubeadmNode, tmp_path: Path
+) -> None:
+    data = yaml.safe_load(document(look(node, Elsewhere(**files)), Wishes()))
+    pod = data["components"][SCHEDULER]["activation"]["auto"]["restart"]["static_pod"]
+    assert pod["runtime_endpoint"] == "/run/crio.sock"
+    assert pod["kubelet_health"] == "127.0.0.1:10333"
     del tmp_path
-    assert look(node, WithKubelet()).runtime_endpoint == "/var/run/crio/crio.sock"
+
+
+def test_a_kubelet_that_answers_nobody_is_not_asked(node: KubeadmNode) -> None:
+    local = Elsewhere(**{"config.yaml": "healthzPort: 0\nstaticPodPath: /srv/pods\n"})
+    assert not look(node, local).kubelet.health
+    assert kubelet(local).manifests == "/srv/pods"
+
+
+def test_the_ca_of_the_api_server_is_kept_where_it_is_not_the_issuers(
+    node: KubeadmNode, tmp_path: Path
+) -> None:
+    path = node.folder / "scheduler.conf"
+    data = yaml.safe_load(path.read_text())
+    foreign = (node.pki / "front-proxy-ca.crt").read_bytes()
+    cluster = data["clusters"][0]["cluster"]
+    cluster["certificate-authority-data"] = base64.b64encode(foreign).decode()
+    path.write_text(yaml.safe_dump(data))
+    output = outputs(data_of(node)["components"][SCHEDULER])[0]
+    assert output["ca_file"] == f"{node.pki}/front-proxy-ca.crt"
+    assert "The process must be able to read that" in words_of(node)
+    assert loaded(node, tmp_path).components
+    del cluster["certificate-authority-data"]
+    cluster["certificate-authority"] = f"{node.pki}/ca.crt"
+    path.write_text(yaml.safe_dump(data))
+    assert outputs(data_of(node)["components"][SCHEDULER])[0]["ca_file"] == f"{node.pki}/ca.crt"
+
+
+def test_kube_proxy_with_a_certificate(node: KubeadmNode, tmp_path: Path) -> None:
+    (node.folder / "proxy.conf").write_bytes((node.folder / "scheduler.conf").read_bytes())
+    config = node.folder / "proxy.yaml"
+    config.write_text(f"clientConnection: {{kubeconfig: {node.folder}/proxy.conf}}\n")
+    pod = {
+        "kind": "Pod",
+        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+        "spec": {
+            "containers": [
+                {
+                    "name": "kube-proxy",
+                    "command": ["kube-proxy", f"--config={config}"],
+                    "volumeMounts": [{"name": "all", "mountPath": str(node.folder)}],
+                }
+            ],
+            "volumes": [{"name": "all", "hostPath": {"path": str(node.folder)}}],
+        },
+    }
+    (node.manifests / "kube-proxy.yaml").write_text(yaml.safe_dump(pod))
+    section = data_of(node)["components"]["kube-proxy"]
+    assert section["after"] == [API]
+    assert section["gates"] == [{"tcp": {"address": "127.0.0.1:10256"}}]
+    assert outputs(section)[0]["kubeconfig"] == f"{node.folder}/proxy.conf"
+    assert {"path": str(config), "material": "configuration"} in section["reads"]
+    assert loaded(node, tmp_path).components
