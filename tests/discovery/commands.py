@@ -1,4 +1,4 @@
-"""`certrotd config init` run in this process."""
+"""`certrotd config init` and other commands run in this process."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ class Outcome:
 
 def init(capture: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
     """Run it as from a shell."""
+    return run(capture, "config", "init", *arguments)
+
+
+def run(capture: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
+    """Run a command of certrotd as from a shell."""
     before, code = sys.argv, 0
-    sys.argv = ["certrotd", "config", "init", *map(str, arguments)]
+    sys.argv = ["certrotd", *map(str, arguments)]
     try:
         cli.main()
     except SystemExit as e:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from certrotd.config import load
-from tests.discovery.commands import init
+from tests.discovery.commands import init, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +91,26 @@ def test_what_is_said_on_the_command_line_is_not_left_to_be_filled_in(
     assert "vaults" not in yaml.safe_load(
         init(capsys, "--from-kubeadm", "--manifests", master.manifests, "--issuer", "ca").out
     )
+
+
+def test_the_plan_works_at_once_and_asks_no_vault(
+    master: KubeadmNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "certrotd.yaml"
+    init(capsys, "--from-kubeadm", "--manifests", master.manifests, "--output-file", target)
+    target.write_text(f"state_directory: {tmp_path}/state\n{target.read_text()}")
+    outcome = run(capsys, "plan", "--force", "-o", "json", "-c", target)
+    assert outcome.code == 0, outcome.err
+    replaced = [each for step in json.loads(outcome.out)["steps"] for each in step["replace"]]
+    assert len(replaced) == 11
+    assert {r["reason"] for each in replaced for r in each["reasons"]} <= {"forced", "due"}
+
+
+def test_nothing_secret_is_written(master: KubeadmNode, capsys: pytest.CaptureFixture[str]) -> None:
+    out = init(capsys, "--from-kubeadm", "--manifests", master.manifests).out
+    assert "PRIVATE KEY" not in out
+    scheduler = yaml.safe_load((master.folder / "scheduler.conf").read_text())
+    assert scheduler["users"][0]["user"]["client-key-data"][40:80] not in out
 
 
 def test_what_a_configuration_cannot_have_is_told_at_once_and_the_file_is_there_to_be_mended(
