@@ -121,3 +121,19 @@ def test_another_server_has_no_leases(plane: ControlPlane) -> None:
     evidence = replace(gate(plane), url=f"https://127.0.0.1:{plane.ports.scheduler}").check()
     assert not evidence.holds
     assert "404" in evidence.detail
+
+
+def test_a_holder_cannot_write_on_a_terminal(plane: ControlPlane) -> None:
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    body = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "hostile"},
+        "spec": {"holderIdentity": "\x1b[2Jgone\nsecond line"},
+    }
+    plane.client().request("POST", path, body)
+    evidence = replace(gate(plane), name="hostile", namespace="default", timeout=1.0).check()
+    assert not evidence.holds
+    assert evidence.detail == (
+        "Lease default/hostile: [2Jgone second line has not renewed it for 1 s"
+    )

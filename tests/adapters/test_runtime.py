@@ -16,7 +16,7 @@ import pytest
 
 from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.probes.version import HttpVersion, LoopbackCertificate
-from certrotd.adapters.processes import ProgramVersion, UnitVersion, version
+from certrotd.adapters.processes import ProgramVersion, UnitVersion, systemd
 from certrotd.adapters.runtime import LARGEST, GivenVersion, ProcessRuntime
 from certrotd.core.model import ReadFile, RuntimeFacts
 from certrotd.core.reloading import parse_version
@@ -279,23 +279,38 @@ def process(path: str) -> Iterator[int]:
             started.kill()
 
 
-def test_the_program_a_process_runs_is_asked_though_its_file_is_gone(tmp_path: Path) -> None:
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], RuntimeFacts]:
+    """Ask a process as if it were a unit's main process; tests/systemd has real units."""
+
+    def ask(pid: int) -> RuntimeFacts:
+        monkeypatch.setattr(systemd, "main_process", lambda _unit: pid)
+        return UnitVersion("it.service").read()
+
+    return ask
+
+
+def test_the_program_a_process_runs_is_asked_though_its_file_is_gone(
+    tmp_path: Path, running: Callable[[int], RuntimeFacts]
+) -> None:
     copy = tmp_path / "sleep"
     shutil.copy("/bin/sleep", copy)
     with process(str(copy)) as pid:
         copy.unlink()
         script(copy, "echo 99.99.99")
-        facts = version.running(pid, "it")
+        facts = running(pid)
     printed = subprocess.run(
         ["/bin/sleep", "--version"], capture_output=True, text=True, check=True
     )
     assert facts.version
     assert facts.version in printed.stdout.splitlines()[0]
-    assert facts.detail == f"{facts.version} (it --version)"
+    assert facts.detail == f"{facts.version} (main process {pid} of it.service --version)"
 
 
 @pytest.mark.parametrize("who", ["group", "owner"])
-def test_a_program_that_others_can_change_is_not_run(tmp_path: Path, who: str) -> None:
+def test_a_program_that_others_can_change_is_not_run(
+    tmp_path: Path, running: Callable[[int], RuntimeFacts], who: str
+) -> None:
     copy = tmp_path / "sleep"
     shutil.copy("/bin/sleep", copy)
     if who == "group":
@@ -305,16 +320,17 @@ def test_a_program_that_others_can_change_is_not_run(tmp_path: Path, who: str) -
     else:
         pytest.skip("only root can give a file away")
     with process(str(copy)) as pid:
-        facts = version.running(pid, "it")
-    assert facts == RuntimeFacts(detail="it: its program can be changed by others, and is not run")
+        facts = running(pid)
+    assert facts.version is None
+    assert facts.detail.endswith(": its program can be changed by others, and is not run")
 
 
-def test_a_process_that_has_gone_is_told() -> None:
+def test_a_process_that_has_gone_is_told(running: Callable[[int], RuntimeFacts]) -> None:
     with process("/bin/sleep") as pid:
         pass
-    facts = version.running(pid, "it")
+    facts = running(pid)
     assert facts.version is None
-    assert facts.detail.startswith("it: its program cannot be read: ")
+    assert ": its program cannot be read: " in facts.detail
 
 
 def test_a_unit_that_cannot_be_asked_is_told() -> None:
@@ -350,9 +366,9 @@ def test_etcd_tells_its_version_as_json_and_as_metrics(plane: ControlPlane) -> N
 @servers
 @pytest.mark.parametrize("name", [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER])
 def test_running_servers_tell_their_version_by_their_program(
-    plane: ControlPlane, name: str
+    plane: ControlPlane, running: Callable[[int], RuntimeFacts], name: str
 ) -> None:
-    facts = version.running(plane.pid(name), name)
+    facts = running(plane.pid(name))
     assert facts.version is not None
     assert facts.version.removeprefix("v") == SERVERS[name].version
 

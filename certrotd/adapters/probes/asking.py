@@ -32,6 +32,8 @@ BODY = 64 * 1024
 """How much of an answer is looked at, in bytes, if nothing else is said."""
 HEAD = 64 * 1024
 """How long status line and headers may be, in bytes."""
+MESSAGE = 240
+"""How much of an API server's message is told, in characters."""
 HTTPS = 443
 OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 
@@ -167,6 +169,6 @@ def refused(answer: Answer, what: str) -> str:
 def _message(answer: Answer) -> str:
     """Return the message of a Status object, which names the user."""
     try:
-        return str(json.loads(answer.body)["message"])
+        return excerpt(str(json.loads(answer.body)["message"]), MESSAGE)
     except (ValueError, KeyError, TypeError):
         return str(answer)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certrotd.adapters.probes.asking import OK, NoAnswer, get, identified, refused
-from certrotd.adapters.probes.connection import TIMEOUT, Deadline, Unusable
+from certrotd.adapters.probes.connection import TIMEOUT, Deadline, Unusable, excerpt
 from certrotd.core.model import Evidence
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class LeaseGate:
                 time.sleep(min(POLL, deadline.left()))
                 lease = self._read(context, max(deadline.left(), SHORT))
                 if lease.holder and lease.renewed != first.renewed:
-                    return self._evidence(f"{lease.holder} renews it", lease, holds=True)
+                    return self._evidence(f"{excerpt(lease.holder)} renews it", lease, holds=True)
         except TimeoutError:
-            told = f"{first.holder} has not renewed it for {self.timeout:g} s"
+            told = f"{excerpt(first.holder)} has not renewed it for {self.timeout:g} s"
             return self._evidence(told, first)
 
     def _read(self, context: ssl.SSLContext, timeout: float) -> _Lease:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certrotd.adapters.probes.asking import OK, NoAnswer, get, identified, refused
-from certrotd.adapters.probes.connection import TIMEOUT, Unusable, told
+from certrotd.adapters.probes.connection import TIMEOUT, Unusable, excerpt, told
 from certrotd.adapters.probes.tls import served_leaf
 from certrotd.core.model import RuntimeFacts
 
@@ -85,9 +85,9 @@ def _in_json(body: str) -> str | None:
         return None
     if not isinstance(said, dict):
         return None
-    return next((str(said[key]) for key in _JSON if said.get(key)), None)
+    return next((excerpt(str(said[key])) for key in _JSON if said.get(key)), None)
 
 
 def _in_metrics(body: str) -> str | None:
     match = _METRIC.search(body)
-    return match[1] if match else None
+    return excerpt(match[1]) if match else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from certrotd.adapters.probes.asking import NoAnswer, get
 from certrotd.adapters.probes.connection import (
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import grpc
+    from google.protobuf.message import Message
 
     from certrotd.core.model import Output
+
+    _Answer = TypeVar("_Answer", bound=Message)
 
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # as all probes: what is asked is on this network
     ("grpc.use_local_subchannel_pool", 1),  # each look makes its own handshake
 )
-_MESSAGES = "certrotd.adapters.probes.etcd.etcd_pb2"
 
 
 class Unanswered(Exception):
@@ -58,7 +60,7 @@ class Listed:
         return bool(self.name and self.urls)
 
     def __str__(self) -> str:
-        return self.name or f"{self.number:x}"
+        return excerpt(self.name) or f"{self.number:x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,10 @@ class Connection:
         Raises:
             Unanswered: it did not, or there is no quorum.
         """
-        answer = self._call("Cluster", "MemberList", timeout, linearizable=linearizable)
+        from certrotd.adapters.probes.etcd import etcd_pb2 as messages
+
+        request = messages.MemberListRequest(linearizable=linearizable)
+        answer = self._call("Cluster/MemberList", request, messages.MemberListResponse, timeout)
         return answer.header.member_id, tuple(
             Listed(
                 number=each.ID,
@@ -163,7 +168,10 @@ class Connection:
         Raises:
             Unanswered: it did not answer.
         """
-        answer = self._call("Maintenance", "Status", timeout)
+        from certrotd.adapters.probes.etcd import etcd_pb2 as messages
+
+        request = messages.StatusRequest()
+        answer = self._call("Maintenance/Status", request, messages.StatusResponse, timeout)
         return Status(
             number=answer.header.member_id,
             version=answer.version,
@@ -180,28 +188,32 @@ class Connection:
         Raises:
             Unanswered: it refused, or it did not happen in time.
         """
-        self._call("Maintenance", "MoveLeader", timeout, targetID=target)
+        from certrotd.adapters.probes.etcd import etcd_pb2 as messages
 
-    def _call(self, service: str, method: str, timeout: float, **fields: object) -> Any:
-        from importlib import import_module
+        request = messages.MoveLeaderRequest(targetID=target)
+        self._call("Maintenance/MoveLeader", request, messages.MoveLeaderResponse, timeout)
 
-        grpc, messages = _grpc(), import_module(_MESSAGES)
+    def _call(
+        self, method: str, request: Message, expected: type[_Answer], timeout: float
+    ) -> _Answer:
+        grpc = _grpc()
         call = self._channel.unary_unary(
-            f"/etcdserverpb.{service}/{method}",
-            request_serializer=getattr(messages, f"{method}Request").SerializeToString,
-            response_deserializer=getattr(messages, f"{method}Response").FromString,
+            f"/etcdserverpb.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=expected.FromString,
         )
         try:
-            return call(getattr(messages, f"{method}Request")(**fields), timeout=timeout)
+            answer: _Answer = call(request, timeout=timeout)
         except grpc.RpcError as e:
             raise self._told(e, timeout) from e
+        return answer
 
     def _told(self, error: Any, timeout: float) -> Unanswered:
         """Say what a failed call means; `error` is both grpc.RpcError and grpc.Call."""
         grpc = _grpc()
         code, details = error.code(), error.details() or ""
         if details.startswith("etcdserver: "):
-            return Unanswered(details.removeprefix("etcdserver: "))
+            return Unanswered(excerpt(details.removeprefix("etcdserver: ")))
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             return Unanswered(f"no answer within {timeout:.1f} s")
         if code is grpc.StatusCode.UNAVAILABLE and (
