@@ -103,20 +103,26 @@ def _authorities(bed: Bed) -> Iterator[Case]:
 
 
 def make_node(bed: Bed, name: str, kubelet: Witness) -> None:
-    """Have a witness taken for the kubelet of a node."""
-    body: dict[str, Any] = {
-        "metadata": {"name": name},
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": HOST}],
-            "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port}},
-        },
+    """Have a witness taken for the kubelet of a node, and give the node a pod of the same name."""
+    client = bed.plane.client()
+    status = {
+        "addresses": [{"type": "InternalIP", "address": HOST}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port}},
     }
-    bed.plane.client().request("POST", "/api/v1/nodes", body)
+    body: dict[str, Any] = {"metadata": {"name": name}, "status": status}
+    client.request("POST", "/api/v1/nodes", body)
+    spec = {
+        "nodeName": name,
+        "containers": [{"name": "none", "image": "none"}],
+        "tolerations": [{"operator": "Exists"}],
+    }
+    body = {"metadata": {"name": name}, "spec": spec}
+    client.request("POST", "/api/v1/namespaces/default/pods", body)
 
 
 def kubelet_path(name: str) -> str:
-    """What the API server passes on to the kubelet of a node."""
-    return f"/api/v1/nodes/{name}/proxy/healthz"
+    """What the API server asks the kubelet of a node for: the log of its pod."""
+    return f"/api/v1/namespaces/default/pods/{name}/log"
 
 
 def _kubelet_client(bed: Bed) -> Case:

@@ -67,7 +67,10 @@ class FileCase:
 
 @dataclass(kw_only=True)
 class MemoryCase:
-    """What a process makes for itself at its start: nothing is published, `shown` is looked at."""
+    """What a process makes for itself at its start: nothing is published, `shown` is looked at.
+
+    `before` is what it showed when a publication would have been; empty until then.
+    """
 
     program: str
     material: str

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tests.matrix.publishing import CLOCK, LIFE
 from tests.factories import make_client_spec
+from tests.matrix.publishing import CLOCK, LIFE
 from tests.testbed.inventory import HOST
 
 if TYPE_CHECKING:
@@ -105,9 +104,3 @@ def admitted(port: int, path: str, context: ssl.SSLContext) -> bool:
         return status(port, path, context) == OK
     except (ssl.SSLError, ConnectionError):
         return False
-
-
-def json_of(text: str | bytes) -> dict[str, Any]:
-    """A JSON object."""
-    found: dict[str, Any] = json.loads(text)
-    return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from certrotd.core.reloading import MatrixRow, parse_version, row_for
+from certrotd.core.reloading import MatrixRow, Version, parse_version, row_for
 from certrotd.presets import matrix, programs
 from tests.matrix.publishing import GRACE
 from tests.testbed.catalogue import SERVERS
@@ -67,15 +67,20 @@ class Finding:
 
 def row_of(program: str, material: str) -> MatrixRow:
     """The row of the pinned release."""
-    row = row_for(matrix(), program, material, parse_version(version_of(program)))
+    row = row_for(matrix(), program, material, pinned(program))
     assert row is not None, f"no row for {program} {material}"
     return row
 
 
 def version_of(program: str) -> str:
     """The pinned release of a program; empty if none is built."""
-    pinned = {"kubernetes": SERVERS["kube-apiserver"].version, "etcd": SERVERS["etcd"].version}
-    return pinned.get(programs()[program].releases, "")
+    built = {"kubernetes": SERVERS["kube-apiserver"].version, "etcd": SERVERS["etcd"].version}
+    return built.get(programs()[program].releases, "")
+
+
+def pinned(program: str) -> Version | None:
+    """The same, as the matrix compares it."""
+    return parse_version(version_of(program))
 
 
 def measure(
@@ -124,7 +129,7 @@ def measure(
 
 def _ready(case: Case) -> None:
     """Make sure that looking works: what is there now must be seen to be used."""
-    if hasattr(case, "files") and _wait(case.uses_new, case.interval, time.time() + _LATE) is None:
+    if _wait(case.uses_new, case.interval, time.time() + _LATE) is None:
         raise AssertionError(f"{case.program} {case.material}: what it started with is not seen")
 
 

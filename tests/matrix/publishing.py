@@ -1,4 +1,4 @@
-"""Files of one row, written as certrotd writes them: one rename, and later the old ones unlinked."""
+"""Files of one row, written as certrotd writes them: one rename, later the old ones unlinked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.factories import SERVER, Lab, make_client_spec, make_spec
 from tests.testbed.throwaway import Pair, ThrowawayCA, key_pem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from certrotd.core.model import CertificateSpec, Verified
@@ -140,9 +140,3 @@ def write_pair(edition: Lab, spec: CertificateSpec) -> tuple[str, str]:
     certificate, key = (Path(each.path) for each in spec.outputs[:2])
     Pair(b"".join(verified.chain), verified.private_key.reveal()).write(certificate, key)
     return str(certificate), str(key)
-
-
-def settled(publications: Iterable[Publication]) -> None:
-    """Wait until everything that was replaced is unlinked."""
-    for each in publications:
-        each.retired.result()

@@ -127,7 +127,7 @@ class _Server(ThreadingHTTPServer):
                 witness.note(digest(tls))
                 _pass_on(tls, *witness.relay)
             else:
-                self.RequestHandlerClass(tls, client_address, self)
+                _Handler(tls, client_address, self)
         except OSError:
             pass  # cut, by `drop` or by the client
         finally:
