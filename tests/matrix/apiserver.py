@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from certrotd.core.model import OutputKind
 from tests.matrix import tokens
 from tests.matrix.case import FileCase, MemoryCase
-from tests.matrix.looking import known, served
+from tests.matrix.looking import PASSED_ON, known, served
 from tests.matrix.publishing import bundle, client_spec, leaf, server_spec
 from tests.testbed.inventory import APISERVER, HOST, Domain
 
@@ -81,8 +81,7 @@ def _authorities(bed: Bed) -> Iterator[Case]:
 
     def believes(edition: Edition) -> bool:
         context = bed.caller.context(edition.authority, "front-proxy-client", ())
-        headers = {"X_Remote_User": "somebody", "X_Remote_Group": "system:masters"}
-        believed = known(port, "/api", context, **headers)
+        believed = known(port, "/api", context, PASSED_ON)
         return believed and published(edition, "requestheader-client-ca-file")
 
     told = "and ConfigMap extension-apiserver-authentication"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from certrotd.core.model import Kubeconfig, Output, OutputKind
 from tests.factories import make_outputs
 from tests.matrix.case import FileCase
-from tests.matrix.looking import known, served
+from tests.matrix.looking import PASSED_ON, known, served
 from tests.matrix.publishing import bundle, client_spec, leaf, server_spec
 from tests.testbed.inventory import CONTROLLER_MANAGER, SCHEDULER, Domain
 
@@ -121,5 +121,4 @@ def _knows(bed: Bed, program: str, edition: Edition) -> bool:
 
 def _believes(bed: Bed, program: str, edition: Edition) -> bool:
     context = bed.caller.context(edition.authority, "front-proxy-client", ())
-    headers = {"X_Remote_User": "somebody", "X_Remote_Group": "system:masters"}
-    return known(bed.ports[program], _CLOSED, context, **headers)
+    return known(bed.ports[program], _CLOSED, context, PASSED_ON)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT = 15.0
 OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
+PASSED_ON = {"X-Remote-User": "somebody", "X-Remote-Group": "system:masters"}
+"""What a front proxy says of whoever asked it."""
 
 
 def digest(tls: ssl.SSLSocket) -> str:
@@ -29,10 +31,10 @@ def digest(tls: ssl.SSLSocket) -> str:
     return hashlib.sha256(der).hexdigest() if der else ""
 
 
-def served(port: int, name: str | None = None) -> str:
+def served(port: int, name: str | None = None, host: str = HOST) -> str:
     """The leaf that a server presents (for a name): SHA-256, hex."""
     with (
-        socket.create_connection((HOST, port), _TIMEOUT) as plain,
+        socket.create_connection((host, port), _TIMEOUT) as plain,
         anyone().wrap_socket(plain, server_hostname=name) as tls,
     ):
         return digest(tls)
@@ -74,10 +76,14 @@ class Caller:
 
 
 def status(
-    port: int, path: str, context: ssl.SSLContext, headers: Mapping[str, str] | None = None
+    port: int,
+    path: str,
+    context: ssl.SSLContext,
+    headers: Mapping[str, str] | None = None,
+    host: str = HOST,
 ) -> int:
     """HTTP status of a GET on a connection of its own."""
-    connection = http.client.HTTPSConnection(HOST, port, timeout=_TIMEOUT, context=context)
+    connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=context)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
         response = connection.getresponse()
@@ -87,13 +93,19 @@ def status(
         connection.close()
 
 
-def known(port: int, path: str, context: ssl.SSLContext, **headers: str) -> bool:
+def known(
+    port: int,
+    path: str,
+    context: ssl.SSLContext,
+    headers: Mapping[str, str] | None = None,
+    host: str = HOST,
+) -> bool:
     """Whether a Kubernetes server takes a client for somebody who may do everything.
 
     Raises:
         AssertionError: it neither does nor refuses.
     """
-    found = status(port, path, context, {k.replace("_", "-"): v for k, v in headers.items()})
+    found = status(port, path, context, headers, host)
     assert found in (OK, UNAUTHORIZED, FORBIDDEN), f"HTTP {found} of port {port}"
     return found == OK
 
