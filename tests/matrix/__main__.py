@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from certrotd.adapters.clock import SystemClock
-from tests.matrix import apiserver, components, controllers, etcd, twins
+from tests.matrix import apiserver, components, controllers, etcd, peers, twins
 from tests.matrix.bed import Bed
 from tests.matrix.measuring import measure
 from tests.matrix.report import page
@@ -25,11 +25,11 @@ def main() -> None:
         bed = Bed(Path(directory))
         cases = [
             each
-            for of in (apiserver, components, controllers, etcd, twins)
+            for of in (apiserver, components, controllers, etcd, peers, twins)
             for each in of.cases(bed)
         ]
         with bed:
-            findings = measure(cases, bed.restart, bed.processes, hold=HOLD, rounds=ROUNDS)
+            findings = measure(cases, hold=HOLD, rounds=ROUNDS, processes=bed.processes)
     minutes = round((time.monotonic() - began) / 60)
     text = page(findings, SystemClock().now().date(), minutes)
     if sys.argv[1:]:

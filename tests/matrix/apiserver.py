@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from certrotd.core.model import OutputKind
 from tests.matrix import tokens
 from tests.matrix.case import FileCase, MemoryCase
+from tests.matrix.components import serving
 from tests.matrix.looking import PASSED_ON, known, served
-from tests.matrix.publishing import bundle, client_spec, leaf, server_spec
+from tests.matrix.publishing import bundle, client_spec, leaf
 from tests.testbed.inventory import APISERVER, HOST, Domain
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tests.matrix.publishing import Edition, Material
     from tests.matrix.witness import Witness
 
-_SNI = "matrix.example"
 _LOOPBACK = "apiserver-loopback-client"
 _CONFIG_MAP = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 _EVENTS = "/api/v1/namespaces/default/events?limit=1&timeout=3s"
@@ -29,7 +29,7 @@ _GROUP = "witness.example"
 
 def cases(bed: Bed) -> Iterator[Case]:
     """All that one API server can show."""
-    yield from _serving(bed)
+    yield from serving(bed, APISERVER)
     yield from _authorities(bed)
     yield _kubelet_client(bed)
     yield from _etcd(bed)
@@ -40,31 +40,6 @@ def cases(bed: Bed) -> Iterator[Case]:
         material="loopback",
         evidence=f"the leaf served for the name {_LOOPBACK}",
         shown=lambda: served(bed.plane.ports.apiserver, _LOOPBACK),
-    )
-
-
-def _serving(bed: Bed) -> Iterator[Case]:
-    port = bed.plane.ports.apiserver
-    lab = bed.labs[Domain.KUBERNETES]
-    files = leaf(server_spec(bed.rows(APISERVER), "serving"), lab)
-    bed.flag(APISERVER, f"--tls-cert-file={files.path()}")
-    bed.flag(APISERVER, f"--tls-private-key-file={files.path(OutputKind.KEY)}")
-    yield FileCase(
-        program=APISERVER,
-        material="serving",
-        evidence="the leaf served",
-        files=files,
-        used=lambda edition: served(port) == edition.fingerprint,
-    )
-    named = leaf(server_spec(bed.rows(APISERVER), "sni", dns_names=(_SNI,)), lab)
-    pair = f"{named.path()},{named.path(OutputKind.KEY)}"
-    bed.flag(APISERVER, f"--tls-sni-cert-key={pair}:{_SNI}")
-    yield FileCase(
-        program=APISERVER,
-        material="sni",
-        evidence="the leaf served for that name",
-        files=named,
-        used=lambda edition: served(port, _SNI) == edition.fingerprint,
     )
 
 

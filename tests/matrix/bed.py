@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from contextlib import ExitStack
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.matrix.looking import OK, Caller, status
@@ -15,16 +17,15 @@ from tests.testbed.build import ensure
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dayzero import issue_all
 from tests.testbed.inventory import APISERVER, COMPONENTS, CONTROLLER_MANAGER, Domain
-from tests.testbed.kubeapi import ApiAnswered
 from tests.testbed.processes import ServerProcess, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.factories import Lab
 
-_TIME_LIMIT = 60.0
+_TIME_LIMIT = 120.0
 _AUDITED = "authentication.kubernetes.io/credential-id"
 _BY_CERTIFICATE = "X509SHA256="
 
@@ -41,12 +42,13 @@ class Audit:
         ]
         policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}
         self.policy.write_text(json.dumps(policy | {"omitStages": ["RequestReceived"]}))
+        self._lock = Lock()
         self._read = 0
         self._latest: dict[str, str] = {}
 
     def latest(self, lease: str) -> str:
         """The client certificate (SHA-256, hex) that last renewed a lease; empty if none did."""
-        with self.log.open("rb") as file:
+        with self._lock, self.log.open("rb") as file:
             file.seek(self._read)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -63,38 +65,36 @@ class Audit:
 
 
 class Twin:
-    """A second process of a program of the control plane, for flags that its first cannot have."""
+    """A second process of a program of the control plane, for flags that its first cannot have.
 
-    def __init__(self, bed: Bed, program: str, flags: list[str]) -> None:
+    Args:
+        program: Its name.
+        port: Where it listens.
+        argv: How it is run.
+        directory: Takes its log.
+        ready: Whether it is well; OSError if it does not answer.
+    """
+
+    def __init__(
+        self, program: str, port: int, argv: Sequence[str], directory: Path,
+        ready: Callable[[], bool],
+    ) -> None:  # fmt: skip
         self.name = f"second {program}"
-        self.port = free_port()
-        self._bed = bed
-        argv = [
-            str(ensure(program)),
-            *arguments(program, bed.plane.layout, bed.plane.run),
-            f"--secure-port={self.port}",
-            *flags,
-        ]
-        name = self.name.replace(" ", "-")
-        self._process = ServerProcess(name, argv, directory=bed.directory / "twins")
+        self.port = port
+        self._ready = ready
+        self._process = ServerProcess(self.name.replace(" ", "-"), argv, directory=directory)
 
     def start(self) -> None:
         """Start it, and wait until it is well."""
-        self._process.start()
-        self._wait()
+        self._process.start().wait_ready(self._ready, _TIME_LIMIT)
 
     def restart(self) -> None:
         """Stop it, start it, and wait until it is well."""
-        self._process.restart()
-        self._wait()
+        self._process.restart().wait_ready(self._ready, _TIME_LIMIT)
 
     def stop(self) -> None:
         """Stop it."""
         self._process.stop()
-
-    def _wait(self) -> None:
-        context = self._bed.caller.context(self._bed.labs[Domain.KUBERNETES], "anybody")
-        self._process.wait_ready(lambda: status(self.port, "/healthz", context) == OK, 120)
 
 
 class Bed:
@@ -116,7 +116,7 @@ class Bed:
         self.audit = Audit(directory)
         audit = [f"--audit-policy-file={self.audit.policy}", f"--audit-log-path={self.audit.log}"]
         self.flag(APISERVER, *audit)
-        self.twins: dict[str, Twin] = {}
+        self.twins: list[Twin] = []
         self._stack = ExitStack()
         self._afterwards: list[Callable[[], None]] = []
 
@@ -135,10 +135,22 @@ class Bed:
         """Add to a program's command line; what comes later wins."""
         self._flags[program] += flags
 
-    def twin(self, program: str, *flags: str) -> Twin:
-        """Have a second process of a program."""
-        twin = Twin(self, program, list(flags))
-        self.twins[twin.name] = twin
+    def second(self, program: str, *flags: str) -> Twin:
+        """Have a second process of a Kubernetes program."""
+        port = free_port()
+        argv = [
+            str(ensure(program)),
+            *arguments(program, self.plane.layout, self.plane.run),
+            f"--secure-port={port}",
+            *flags,
+        ]
+        context = self.caller.context(self.labs[Domain.KUBERNETES], "anybody")
+        return self.twin(program, port, argv, lambda: status(port, "/healthz", context) == OK)
+
+    def twin(self, program: str, port: int, argv: Sequence[str], ready: Callable[[], bool]) -> Twin:
+        """Have another process beside the control plane."""
+        twin = Twin(program, port, argv, self.directory / "twins", ready)
+        self.twins.append(twin)
         return twin
 
     def witness(self, lab: Lab, clients: Lab, **how: Any) -> Witness:
@@ -159,11 +171,7 @@ class Bed:
 
     def get(self, path: str) -> bool:
         """Whether the API server answers a GET of the admin well."""
-        try:
-            self.plane.client().request("GET", path)
-        except ApiAnswered:
-            return False
-        return True
+        return self.plane.client().status(path) == OK
 
     def await_(self, path: str) -> None:
         """Wait until a controller has made something."""
@@ -172,32 +180,29 @@ class Bed:
             assert time.monotonic() < end, f"{path} was not made within {_TIME_LIMIT:g} s"
             time.sleep(0.2)
 
-    def restart(self, process: str) -> None:
-        """Restart one, and wait until it is ready."""
-        if process in self.twins:
-            self.twins[process].restart()
-            return
+    def _restart(self, process: str) -> None:
         self.plane.restart(process)
         if process == CONTROLLER_MANAGER:
             # It does not give its lease back, and would wait 15 s for its own.
             self.plane.client().request("DELETE", f"{LEASES}/{process}")
 
     @property
-    def processes(self) -> tuple[str, ...]:
-        """In the order in which they can be restarted."""
-        return (*COMPONENTS, *self.twins)
+    def processes(self) -> dict[str, Callable[[], None]]:
+        """What restarts each and waits until it is ready, in an order that works."""
+        own = {each: partial(self._restart, each) for each in COMPONENTS}
+        return own | {each.name: each.restart for each in self.twins}
 
     def __enter__(self) -> Self:
         self.plane.start()
         self.await_("/api/v1/namespaces/default/serviceaccounts/default")
         for work in self._afterwards:
             work()
-        for twin in self.twins.values():
+        for twin in self.twins:
             twin.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for twin in self.twins.values():
+        for twin in self.twins:
             twin.stop()
         self.plane.stop()
         self._stack.close()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.matrix.publishing import Edition, Material
 
 PROGRAMS = (CONTROLLER_MANAGER, SCHEDULER)
+_SNI = "matrix.example"
 _CLOSED = "/metrics"
 """Not for everybody."""
 
@@ -29,22 +30,33 @@ _CLOSED = "/metrics"
 def cases(bed: Bed) -> Iterator[Case]:
     """What both have in common and the control plane's own processes can show."""
     for program in PROGRAMS:
-        yield _serving(bed, program)
+        yield from serving(bed, program)
         yield _kubeconfig_pair(bed, program)
         yield from _authorities(bed, program)
 
 
-def _serving(bed: Bed, program: str) -> Case:
-    files = leaf(server_spec(bed.rows(program), "serving"), bed.labs[Domain.KUBERNETES])
+def serving(bed: Bed, program: str) -> Iterator[Case]:
+    """What a Kubernetes server presents to everybody, and to those who call it by a name."""
+    port, lab = bed.ports[program], bed.labs[Domain.KUBERNETES]
+    files = leaf(server_spec(bed.rows(program), "serving"), lab)
     bed.flag(program, f"--tls-cert-file={files.path()}")
     bed.flag(program, f"--tls-private-key-file={files.path(OutputKind.KEY)}")
-    port = bed.ports[program]
-    return FileCase(
+    yield FileCase(
         program=program,
         material="serving",
         evidence="the leaf served",
         files=files,
         used=lambda edition: served(port) == edition.fingerprint,
+    )
+    named = leaf(server_spec(bed.rows(program), "sni", dns_names=(_SNI,)), lab)
+    pair = f"{named.path()},{named.path(OutputKind.KEY)}"
+    bed.flag(program, f"--tls-sni-cert-key={pair}:{_SNI}")
+    yield FileCase(
+        program=program,
+        material="sni",
+        evidence="the leaf served for that name",
+        files=named,
+        used=lambda edition: served(port, _SNI) == edition.fingerprint,
     )
 
 

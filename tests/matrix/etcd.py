@@ -75,7 +75,7 @@ def _peer_client(bed: Bed) -> Case:
     _flag(bed, files, "peer-client-cert-file", "peer-client-key-file")
     learner = bed.witness(bed.labs[Domain.ETCD], bed.labs[Domain.ETCD])
     learner.answer = lambda *_: (404, {})
-    bed.afterwards(lambda: _etcdctl(bed, "member", "add", "learner", "--learner",
+    bed.afterwards(lambda: etcdctl(bed, "member", "add", "learner", "--learner",
                                     f"--peer-urls={learner.url}"))  # fmt: skip
     return FileCase(
         program=ETCD,
@@ -103,7 +103,7 @@ def _healthcheck_client(bed: Bed) -> Case:
 
     def used(edition: Edition) -> bool:
         pair = (files.path(), files.path(OutputKind.KEY))
-        _etcdctl(bed, "endpoint", "health", endpoint=front.url, pair=pair)
+        etcdctl(bed, "endpoint", "health", endpoint=front.url, pair=pair)
         return front.latest == edition.fingerprint
 
     return FileCase(
@@ -115,9 +115,10 @@ def _healthcheck_client(bed: Bed) -> Case:
     )
 
 
-def _etcdctl(
+def etcdctl(
     bed: Bed, *command: str, endpoint: str = "", pair: tuple[str, str] | None = None
 ) -> None:
+    """Run etcdctl with the health check's pair and etcd's address, or with others."""
     known = bed.plane.inventory().certificate("etcd-healthcheck-client")
     certificate, key = pair or (str(known.certificate), str(known.key))
     subprocess.run(

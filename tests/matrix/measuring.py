@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from certrotd.core.reloading import MatrixRow, Version, parse_version, row_for
@@ -16,7 +17,7 @@ from tests.testbed.catalogue import SERVERS
 from tests.testbed.kubeapi import ApiAnswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tests.matrix.case import Case
 
@@ -85,20 +86,18 @@ def pinned(program: str) -> Version | None:
 
 def measure(
     cases: Sequence[Case],
-    restart: Callable[[str], None],
-    processes: Iterable[str],
     *,
     hold: float,
     rounds: int,
+    processes: Mapping[str, Callable[[], None]] = MappingProxyType({}),
 ) -> list[Finding]:
     """Measure all of them on one bed.
 
     Args:
         cases: What to measure.
-        restart: Restarts a process of the bed and returns when it is ready.
-        processes: In the order in which they are restarted.
         hold: Seconds after which a row without reload must still not be in use.
         rounds: How often the quick ones are repeated.
+        processes: What restarts each and returns when it is ready, in the order of the restarts.
     """
     rows = {id(case): row_of(case.program, case.material) for case in cases}
     static = [case for case in cases if not rows[id(case)].reloads]
@@ -117,11 +116,11 @@ def measure(
         findings = [each.result() for each in running]
     time.sleep(max(0.0, began + hold - time.time()))
     held = {id(case): _held(case, time.time() - began) for case in static}
-    for process in processes:
+    for process, restart in processes.items():
         mine = [case for case in static if case.process == process]
         if mine:
             _say(f"restarting {process}")
-            restart(process)
+            restart()
             findings += [_restarted(case, rows[id(case)], *held[id(case)]) for case in mine]
     order = {id(row): i for i, row in enumerate(matrix())}
     return sorted(findings, key=lambda each: order[id(each.row)])

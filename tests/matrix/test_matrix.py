@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.matrix import apiserver, components, controllers, etcd
+from tests.matrix import apiserver, authenticators, components, controllers, etcd
 from tests.matrix.bed import Bed
 from tests.matrix.measuring import SLOW, Finding, measure, row_of
 from tests.matrix.report import saw, says
@@ -20,6 +20,8 @@ RESTARTED = {
     "etcd peer-trusted-ca",
     "kube-apiserver etcd-ca",
     "kube-apiserver loopback",
+    "kube-apiserver oidc-ca",
+    "kube-apiserver webhook-kubeconfig",
     "kube-apiserver service-account-keys",
     "kube-controller-manager root-ca",
     "kube-controller-manager service-account-keys",
@@ -36,10 +38,12 @@ RELOADED = {
     "kube-apiserver etcd-client",
     "kube-apiserver front-proxy-client",
     "kube-controller-manager serving",
+    "kube-controller-manager sni",
     "kube-controller-manager client-ca",
     "kube-controller-manager request-header-ca",
     "kube-controller-manager cluster-signing",
     "kube-scheduler serving",
+    "kube-scheduler sni",
     "kube-scheduler client-ca",
     "kube-scheduler request-header-ca",
 }
@@ -50,11 +54,13 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
     """All of them, measured at once on one bed."""
     bed = Bed(tmp_path_factory.mktemp("matrix"))
     everything = [
-        each for of in (apiserver, components, controllers, etcd) for each in of.cases(bed)
+        each
+        for of in (apiserver, authenticators, components, controllers, etcd)
+        for each in of.cases(bed)
     ]
     cases = [each for each in everything if row_of(each.program, each.material).within <= SLOW]
     with bed:
-        found = measure(cases, bed.restart, bed.processes, hold=HOLD, rounds=1)
+        found = measure(cases, hold=HOLD, rounds=1, processes=bed.processes)
     return {f"{each.row.program} {each.row.material}": each for each in found}
 
 

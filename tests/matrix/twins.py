@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from certrotd.core.model import OutputKind
 from tests.matrix.apiserver import kubelet_path, make_node
+from tests.matrix.authenticators import asks, two_servers
 from tests.matrix.case import FileCase, MemoryCase
 from tests.matrix.components import PROGRAMS, kubeconfig_flags, kubeconfig_spec
 from tests.matrix.looking import OK, anyone, served, status
-from tests.matrix.publishing import CLOCK, Edition, Material, bundle, client_spec, leaf
+from tests.matrix.publishing import bundle, client_spec, leaf
 from tests.testbed.inventory import APISERVER, CONTROLLER_MANAGER, Domain
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.matrix.bed import Bed, Twin
     from tests.matrix.case import Case
+    from tests.matrix.publishing import Edition, Material
     from tests.matrix.witness import Answer, Witness
 
 _NO_CACHE = "--authorization-webhook-cache-authorized-ttl=1ms"
@@ -42,12 +44,12 @@ def _component(bed: Bed, program: str) -> Iterator[Case]:
     if program == CONTROLLER_MANAGER:
         flags.append("--controllers=ttl-controller")
     embedded = _embedded(bed, program)
-    named, witnesses = _named(bed, program)
+    named, witnesses = two_servers(bed, f"second {program}", program)
     authorities, asked, answers = _with_ca(bed, program)
     flags += kubeconfig_flags(embedded, "")
     flags += kubeconfig_flags(named, "authentication-")
     flags += kubeconfig_flags(asked, "authorization-")
-    twin = bed.twin(program, *flags)
+    twin = bed.second(program, *flags)
     yield MemoryCase(
         program=program,
         material="self-signed-serving",
@@ -70,7 +72,7 @@ def _component(bed: Bed, program: str) -> Iterator[Case]:
         process=twin.name,
         evidence="the server that is asked who a token belongs to",
         files=named,
-        used=partial(_asks, twin, witnesses),
+        used=lambda edition: asks(witnesses, edition, partial(_ask, twin)),
         interval=0.5,
     )
     yield FileCase(
@@ -92,38 +94,9 @@ def _embedded(bed: Bed, program: str) -> Material:
     return leaf(spec, bed.labs[Domain.KUBERNETES])
 
 
-def _named(bed: Bed, program: str) -> tuple[Material, dict[str, Witness]]:
-    """A kubeconfig whose next edition names another server; both are witnesses."""
-    lab = bed.labs[Domain.KUBERNETES]
-    witnesses = [bed.witness(lab, lab, answer=_says_no) for _ in range(2)]
-    specs = [
-        kubeconfig_spec(
-            bed.rows(f"second {program}"), "named", f"second:{program}", embed=False,
-            server=each.url, ca_file=bed.plane.layout.authorities[Domain.KUBERNETES],
-        )
-        for each in witnesses
-    ]  # fmt: skip
-
-    def make(before: Edition | None) -> Edition:
-        return Edition(lab.issue(specs[1 if before else 0], CLOCK.now()), lab)
-
-    return Material(specs[0], make), {each.url: each for each in witnesses}
-
-
-def _says_no(*_: object) -> Answer:
-    status = {"authenticated": False}
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}
-    return 201, body
-
-
-def _asks(twin: Twin, witnesses: dict[str, Witness], edition: Edition) -> bool:
-    """Show the process a token; whether this edition's server is asked about it."""
-    outputs = edition.verified.spec.outputs
-    server = next(each.kubeconfig.server for each in outputs if each.kubeconfig)
-    before = len(witnesses[server].seen)
-    token = {"Authorization": f"Bearer unknown-{next(_number)}"}
-    status(twin.port, _CLOSED, anyone(), token)
-    return len(witnesses[server].seen) > before
+def _ask(twin: Twin, token: str) -> None:
+    """Show the process a token."""
+    status(twin.port, _CLOSED, anyone(), {"Authorization": f"Bearer {token}"})
 
 
 def _with_ca(bed: Bed, program: str) -> tuple[Material, Material, Witness]:
@@ -165,7 +138,7 @@ def _apiserver(bed: Bed) -> Iterator[Case]:
         f"--kubelet-certificate-authority={authorities.path(OutputKind.CA)}",
         f"--egress-selector-config-file={_egress(bed, proxy, pair)}",
     ]
-    twin = bed.twin(APISERVER, *flags)
+    twin = bed.second(APISERVER, *flags)
 
     def passes_on() -> bool:
         kubelet.drop()
