@@ -106,6 +106,7 @@ class Bed:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        directory.mkdir(exist_ok=True)
         self._flags: dict[str, list[str]] = {each: [] for each in COMPONENTS}
         self.plane = ControlPlane(
             directory / "kubernetes", embed=False, extra_arguments=self._flags

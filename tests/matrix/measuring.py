@@ -17,7 +17,7 @@ from tests.testbed.catalogue import SERVERS
 from tests.testbed.kubeapi import ApiAnswered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tests.matrix.case import Case
 
@@ -122,8 +122,12 @@ def measure(
             _say(f"restarting {process}")
             restart()
             findings += [_restarted(case, rows[id(case)], *held[id(case)]) for case in mine]
-    order = {id(row): i for i, row in enumerate(matrix())}
-    return sorted(findings, key=lambda each: order[id(each.row)])
+    return findings
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """As the matrix has them."""
+    return sorted(findings, key=lambda each: matrix().index(each.row))
 
 
 def _ready(case: Case) -> None:

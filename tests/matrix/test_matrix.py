@@ -53,11 +53,8 @@ RELOADED = {
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
     """All of them, measured at once on one bed."""
     bed = Bed(tmp_path_factory.mktemp("matrix"))
-    everything = [
-        each
-        for of in (apiserver, authenticators, components, controllers, etcd)
-        for each in of.cases(bed)
-    ]
+    of = (apiserver, authenticators, components, controllers, etcd)
+    everything = [case for each in of for case in each.cases(bed)]
     cases = [each for each in everything if row_of(each.program, each.material).within <= SLOW]
     with bed:
         found = measure(cases, hold=HOLD, rounds=1, processes=bed.processes)
