@@ -102,10 +102,12 @@ def measure(
     rows = {id(case): row_of(case.program, case.material) for case in cases}
     static = [case for case in cases if not rows[id(case)].reloads]
     slow = [case for case in cases if rows[id(case)].within > SLOW]
-    quick = [case for case in cases if case not in static and case not in slow]
+    quick = [case for case in cases if timedelta(0) < rows[id(case)].within <= SLOW]
+    assert {case.process for case in static} <= processes.keys(), "what cannot be restarted?"
+    publications = []
     for case in static:
         _ready(case)
-        case.publish()
+        publications.append(case.publish())
     began = time.time()
     with (
         ThreadPoolExecutor(max(len(slow), 1)) as many,
@@ -115,6 +117,8 @@ def measure(
         running += [few.submit(_reload, case, rows[id(case)], rounds) for case in quick]
         findings = [each.result() for each in running]
     time.sleep(max(0.0, began + hold - time.time()))
+    for each in filter(None, publications):
+        each.retired.result()
     held = {id(case): _held(case, time.time() - began) for case in static}
     for process, restart in processes.items():
         mine = [case for case in static if case.process == process]
