@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
     from tests.matrix.measuring import Finding
 
+_NAMES = {"kubernetes": "Kubernetes", "etcd": "etcd"}
 _ABOUT = """# The reload matrix, measured
 
 <!-- Written by `make matrix`; do not edit. -->
 
-What `certrotd/presets/matrix.yaml` says of {versions}, beside what these servers did on {day}.
-`make matrix` repeats it: it builds the servers on first use, takes about {minutes} minutes, and
-fails if a row disagrees. `make test` has all rows that take seconds.
+What `certrotd/presets/matrix.yaml` says of {versions}, beside what
+these programs did on {day}: {agreeing} of {count} rows agree. `make matrix` repeats it: it
+builds the programs on first use, takes about {minutes} minutes, and fails if a row disagrees.
+`make test` has all rows that take seconds.
 
 - **Files** were published by certrotd's own store: one rename of a link, and {grace:g} s later the
   replaced files are unlinked. All shown times are the slowest of the rounds.
@@ -41,11 +43,16 @@ fails if a row disagrees. `make test` has all rows that take seconds.
 def page(findings: Sequence[Finding], day: date, minutes: int) -> str:
     """The whole page."""
     versions = dict.fromkeys(
-        f"{programs()[each.row.program].releases.capitalize()} {version_of(each.row.program)}"
+        f"{_NAMES[programs()[each.row.program].releases]} {version_of(each.row.program)}"
         for each in findings
     )
     about = _ABOUT.format(
-        versions=" and ".join(versions), day=day.isoformat(), minutes=minutes, grace=GRACE
+        versions=" and ".join(versions),
+        day=day.isoformat(),
+        agreeing=sum(each.agrees() for each in findings),
+        count=len(findings),
+        minutes=minutes,
+        grace=GRACE,
     )
     measured = {(each.row.program, each.row.material) for each in findings}
     return "\n".join([about, *_measured(findings), "", *_others(measured), ""])
