@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 _RELOADING = (ActivationKind.RELOAD, ActivationKind.AUTO)
 """Who watches its files may use what was published without being told."""
 
+_RESTARTING = (ActivationKind.RESTART, ActivationKind.EXEC)
+"""Whose activation may take a process away for a while."""
+
 LEFT_STOPPED = "it is down and stays so; it will start with what is published"
 
 
@@ -70,6 +73,7 @@ class Stepper:
         self._seen = observations
         self._kept = kept
         self._allow_degraded = allow_degraded
+        self._disturbed = False
         self._activator = Activator(
             world, observations, self._journal, allow_degraded=allow_degraded
         )
@@ -91,6 +95,8 @@ class Stepper:
                 changes=self._changes(progress),
                 evidence=progress.evidence,
             )
+        told = progress.activated and component.activation in _RESTARTING
+        self._disturbed = self._disturbed or progress.restarted or told
         report = replace(report, duration=world.clock.monotonic() - started)
         world.log(
             Event.STEP_FAILED if report.error else Event.STEP_FINISHED,
@@ -176,7 +182,10 @@ class Stepper:
         component = step.component
         if not gating.exempt(step):
             gates = gating.checks(self._world, component, allow_degraded=self._allow_degraded)
-            evidence = wait_until_held(self._world, gates, gating.PRE_GATE)
+            # All were healthy before the run: who suffers from a restart may come back first.
+            patience = component.proof_deadline.total_seconds() if self._disturbed else 0.0
+            limit = max(gating.PRE_GATE, patience)
+            evidence = wait_until_held(self._world, gates, limit)
             if closed := [each for each in evidence if not each.holds]:
                 raise unhealthy(component, closed)
         if step.decision and step.decision.restart and (bad := unusable(self._world, component)):

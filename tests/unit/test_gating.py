@@ -11,6 +11,7 @@ import pytest
 from certrotd.core import planning
 from certrotd.core.model import ActivationKind, ComponentName, Result, Step
 from certrotd.core.planning import Wish
+from certrotd.rotator import gating
 from tests.factories import make_component, make_spec
 from tests.unit.stage import HOME, Stage
 
@@ -132,3 +133,32 @@ def test_leaders_keep_their_own_order() -> None:
 
 def test_the_wish_of_a_daemon_allows_nothing_degraded() -> None:
     assert not Wish().allow_degraded
+
+
+@pytest.mark.parametrize(
+    ("kind", "result"), [(ActivationKind.EXEC, "done"), (ActivationKind.RELOAD, "failed")]
+)
+def test_what_a_restart_took_along_may_come_back_before_it_is_its_turn(
+    kind: ActivationKind, result: str
+) -> None:
+    deadline = timedelta(seconds=30)
+    stage = Stage("etcd", "apiserver", activation=kind, proof_deadline=deadline)
+    stage.started().next_day()
+    gate = stage["apiserver"].gate
+    stage["etcd"].on_activate = lambda: gate.script.extend([False] * 20)
+    started = stage.clock.monotonic()
+    assert stage.results(stage.run()) == {"etcd": "done", "apiserver": result}
+    assert gating.PRE_GATE < stage.clock.monotonic() - started < deadline.total_seconds()
+
+
+def test_what_a_restart_took_along_is_left_alone_if_it_does_not_come_back() -> None:
+    stage = Stage("etcd", "apiserver").started().next_day()
+    gate = stage["apiserver"].gate
+
+    def taken_along() -> None:
+        gate.is_open = False
+
+    stage["etcd"].on_activate = taken_along
+    report = stage.run()
+    assert stage.results(report) == {"etcd": "done", "apiserver": "failed"}
+    assert stage["apiserver"].activations == 0
