@@ -21,29 +21,28 @@ def write_image(archive: Path, name: str, binary: Path, program: str) -> None:
 
     `binary` lies in it as /usr/local/bin/`program`, which is on its PATH and its entry point.
     """
-    layer = archive.with_suffix(".layer")
-    with tarfile.open(layer, "w") as tar:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as tar:
         for folder in (*reversed(_BIN.parents[:-1]), _BIN, PurePosixPath("/tmp")):
             entry = tarfile.TarInfo(folder.relative_to("/").as_posix())
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder.name == "tmp" else 0o755
             tar.addfile(entry)
         tar.add(binary, (_BIN / program).relative_to("/").as_posix(), filter=_plain)
-    digest = _digest(layer)
+    layer = _blob("layer.v1.tar", written.getvalue())
     config = {
         "architecture": "amd64",
         "os": "linux",
         "config": {"Env": [f"PATH={_BIN}"], "Entrypoint": [str(_BIN / program)]},
-        "rootfs": {"type": "layers", "diff_ids": [digest]},
+        "rootfs": {"type": "layers", "diff_ids": [layer[0]["digest"]]},
     }
-    content = _blob("config.v1+json", config)
-    manifest = _blob("manifest.v1+json", {
+    content = _blob("config.v1+json", json.dumps(config).encode())
+    described = {
         "schemaVersion": 2,
         "mediaType": f"{_OCI}.manifest.v1+json",
         "config": content[0],
-        "layers": [{
-            "mediaType": f"{_OCI}.layer.v1.tar", "digest": digest, "size": layer.stat().st_size,
-        }],
-    })  # fmt: skip
+        "layers": [layer[0]],
+    }
+    manifest = _blob("manifest.v1+json", json.dumps(described).encode())
     index = {
         "schemaVersion": 2,
         "manifests": [manifest[0] | {"annotations": {"io.containerd.image.name": name}}],
@@ -51,25 +50,13 @@ def write_image(archive: Path, name: str, binary: Path, program: str) -> None:
     with tarfile.open(archive, "w") as tar:
         _add(tar, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
         _add(tar, "index.json", json.dumps(index).encode())
-        for descriptor, data in (content, manifest):
-            _add(tar, _blob_path(descriptor["digest"]), data)
-        tar.add(layer, _blob_path(digest))
-    layer.unlink()
+        for descriptor, data in (content, manifest, layer):
+            _add(tar, f"blobs/{descriptor['digest'].replace(':', '/')}", data)
 
 
-def _blob(kind: str, value: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    data = json.dumps(value).encode()
+def _blob(kind: str, data: bytes) -> tuple[dict[str, Any], bytes]:
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     return {"mediaType": f"{_OCI}.{kind}", "digest": digest, "size": len(data)}, data
-
-
-def _blob_path(digest: str) -> str:
-    return f"blobs/{digest.replace(':', '/')}"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:

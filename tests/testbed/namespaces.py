@@ -117,10 +117,12 @@ class Namespaces:
         *command: str | os.PathLike[str],
         environment: Mapping[str, str] | None = None,
         check: bool = True,
+        timeout: float = _COMMAND,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside to its end, with a clean environment.
+        """Run a command inside to its end, at most `timeout` seconds, with a clean environment.
 
         Raises:
+            TimeoutExpired: it took longer.
             AssertionError: `check`, and its exit status was not 0.
         """
         done = subprocess.run(
@@ -128,7 +130,7 @@ class Namespaces:
             env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "LANG": "C.UTF-8"}
             | {"PYTHONPATH": str(_ROOT)} | dict(environment or {}),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            timeout=_COMMAND,
+            timeout=timeout,
         )  # fmt: skip
         if check and done.returncode:
             shown = " ".join(os.fspath(each) for each in command)

@@ -55,6 +55,7 @@ HEALTH = {
 }
 """Answers 200 to everybody when the component is well; what kubeadm's own probes ask."""
 _DEADLINE = 120.0
+_TIMEOUT = 5.0
 _PAUSE_IMAGE = f"{kubeadm.REPOSITORY}/pause:3.10"
 _KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 
@@ -206,15 +207,15 @@ class StaticPodNode:
         self.took[what] = round(time.monotonic() - began, 1)
 
 
-def status(url: str) -> int:
+def status(url: str, timeout: float = _TIMEOUT) -> int:
     """HTTP status of a GET on a fresh connection that trusts everybody."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
-        connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=_UNVERIFIED)
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=_UNVERIFIED)
     else:
-        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", parts.path)
         return connection.getresponse().status
@@ -224,7 +225,6 @@ def status(url: str) -> int:
         connection.close()
 
 
-_TIMEOUT = 5.0
 _UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _UNVERIFIED.check_hostname, _UNVERIFIED.verify_mode = False, ssl.CERT_NONE
 _KUBELET = {
