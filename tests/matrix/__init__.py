@@ -1,1 +1,0 @@
-"""The reload matrix, measured on the pinned servers: `python -m tests.matrix`."""
