@@ -171,7 +171,8 @@ class Holdings:
         short = process.name.removeprefix("kube-")
         if material.startswith("kubeconfig"):
             return short
-        return f"{short}-{'server' if material == 'serving' else material}"
+        is_etcd_server = process.program.name == "etcd" and material == "serving"
+        return f"{short}-{'server' if is_etcd_server else material}"
 
     def _health_check(self, process: Process) -> list[Certificate]:
         """Return the pair kubeadm makes for health checks and etcdctl; no flag names it."""
