@@ -49,6 +49,7 @@ def cli() -> None:
     \b
     Start here:
       certrotd demo                  the whole thing on this machine: no root, no Vault, no cluster
+      certrotd config init           write a configuration from what this node runs
       certrotd config validate       check /etc/certrotd/certrotd.yaml
       certrotd plan                  what is due and why
       certrotd rotate                do it

@@ -186,8 +186,8 @@ def _of_units(names: tuple[str, ...]) -> Inventory:
     from certrotd.discovery.survey import survey
 
     node = this_node()
-    processes = units.processes(node, names)
-    return survey(node, processes, units.folders(processes), ())
+    processes, notes = units.processes(node, names)
+    return survey(node, processes, units.folders(processes), notes)
 
 
 def _check_mounts(wishes: Wishes, found: Inventory) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from certrotd.core import x509
+from certrotd.core.model import Secret
 from certrotd.discovery.inventory import Authority
 
 if TYPE_CHECKING:
@@ -90,20 +91,25 @@ class Authorities:
                     name=name,
                     path=path,
                     certificates=certificates,
-                    key=self._key_of(path),
+                    key=self._key_of(path, certificates[0]),
                     uses=tuple(dict.fromkeys(use for _, _, use in uses)),
                 )
             )
         return tuple(result)
 
-    def _key_of(self, path: str) -> str:
-        """Return where the key of a CA is: where flags say, or beside it under the same name."""
-        key = self._keys.get(path) or f"{posixpath.splitext(path)[0]}.key"
-        try:
-            self._reader.node.facts(key)
-        except OSError:
-            return ""  # an external CA: its key is elsewhere, and that is no fault
-        return key if key != path else ""
+    def _key_of(self, path: str, certificate: bytes) -> str:
+        """Return where the key of a CA is: where flags say, or beside it, as is usual."""
+        stem = posixpath.splitext(path)[0]
+        usual = (f"{stem}.key", f"{stem}-key.pem")
+        public = x509.parse_certificate(certificate).public_key
+        for each in filter(None, (self._keys.get(path), *usual)):
+            try:
+                key = self._reader.node.read(each)
+                if x509.public_key_of(Secret(key)) == public:
+                    return each
+            except (OSError, ValueError):
+                continue  # an external CA: its key is elsewhere, and that is no fault
+        return ""
 
 
 def signer(pair: Pair, known: tuple[Authority, ...]) -> Authority | None:

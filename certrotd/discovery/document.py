@@ -39,7 +39,7 @@ def document(found: Inventory, wishes: Wishes) -> str:
     used = _authorities(found)
     vault = wishes.issuer == "vault" or any(not each.key for each in used) or _unknown(found)
     top = block(
-        Entry("cluster", wishes.cluster or "kubernetes", above=_head(found, wishes)),
+        Entry("cluster", wishes.cluster or _cluster(found), above=_head(found, wishes)),
         Entry(
             "defaults",
             block(key=key, ttl=_TTL, owner="root", group="root"),
@@ -147,6 +147,13 @@ def _issuer(authority: Authority, wishes: Wishes) -> Entry:
             above = (advice.NO_KEY.format(path=authority.path),)
     section = block(signer, Entry("trust_anchors", authority.path))
     return Entry(authority.name, section, above=above)
+
+
+def _cluster(found: Inventory) -> str:
+    """Return the name that kube-controller-manager knows the cluster by."""
+    manager = found.component("kube-controller-manager")
+    name = manager.process.flags.text("--cluster-name") if manager and manager.process else ""
+    return name or "kubernetes"
 
 
 def _mount(name: str, wishes: Wishes) -> str:

@@ -20,21 +20,27 @@ _WORTH_KEEPING = frozenset(programs()) - {"kubelet"}
 _HINT = "`certrotd presets show` lists the programs"
 
 
-def processes(node: Node, names: tuple[str, ...]) -> tuple[Process, ...]:
+def processes(node: Node, names: tuple[str, ...]) -> tuple[tuple[Process, ...], tuple[str, ...]]:
     """Return the known programs that the named units run, or all loaded services if none is named.
+
+    Notes tell of units that were not named, are called like a known program, and were no use.
 
     Raises:
         NotUnderstood: with every fault: a unit is not known, masked, runs no known program.
     """
     found: list[Process] = []
     problems: list[Problem] = []
+    notes: list[str] = []
     try:
         wanted = [each if "." in each else f"{each}.service" for each in names] or node.services()
         for name in dict.fromkeys(wanted):
             try:
                 process = _process(node, node.unit(name))
             except NotUnderstood as e:
-                problems += e.problems if names else ()
+                if names:
+                    problems += e.problems
+                elif any(program in name for program in _WORTH_KEEPING):
+                    notes.append(f"{e}; it is passed over")
             else:
                 found.append(process)
     except OSError as e:
@@ -48,7 +54,7 @@ def processes(node: Node, names: tuple[str, ...]) -> tuple[Process, ...]:
     if not found:
         told = "no loaded service runs a program that certrotd knows"
         raise NotUnderstood((Problem(file="systemd", line=0, key="", message=told),), hint=_HINT)
-    return named(found)
+    return named(found), tuple(notes)
 
 
 def folders(found: tuple[Process, ...]) -> tuple[str, ...]:

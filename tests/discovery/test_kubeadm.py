@@ -214,3 +214,15 @@ def test_without_a_local_etcd_its_ca_has_no_key_here_so_vault_signs_for_it(tmp_p
     assert [next(iter(each)) for each in apiserver["proofs"]] == ["tls", "client"]
     config = loaded(node, tmp_path, issuer="ca")
     assert reasons(planned(config, tmp_path, days=2)) == {Reason.DUE}
+
+
+def test_the_cluster_and_ca_keys_are_called_as_they_are(tmp_path: Path) -> None:
+    node = KubeadmNode(tmp_path / "kubernetes", {"clusterName": "blue"}).make()
+    assert data_of(node)["cluster"] == "blue"
+    assert data_of(node, cluster="red")["cluster"] == "red"
+    (node.pki / "etcd" / "ca.key").rename(node.pki / "etcd" / "ca-key.pem")
+    issuers = data_of(node, issuer="ca")["issuers"]
+    assert issuers["etcd"]["ca"]["key"] == f"{node.pki}/etcd/ca-key.pem"
+    (node.pki / "front-proxy-ca.key").write_bytes((node.pki / "ca.key").read_bytes())
+    issuers = data_of(node, issuer="ca")["issuers"]
+    assert "vault" in issuers["front-proxy"]  # that key is not this CA's

@@ -56,6 +56,7 @@ UNITS = {
     "kube-scheduler.service": SCHEDULER,
     "etcd-events.service": ETCD.replace("/server.", "/healthcheck-client."),
     "web.service": "[Service]\nExecStart=/usr/bin/sleep infinity\n",
+    "old-etcd.service": "[Service]\nExecStart=/usr/bin/true\n",
     "broken.service": "[Service]\nExecStart=/opt/bin/etcd --name='a\n",
 }
 
@@ -150,10 +151,15 @@ def test_without_names_every_loaded_unit_of_a_known_program_counts(master: Conta
     master.add_unit("master.target", f"[Unit]\nWants={wants}\n")
     master.systemctl("start", "--no-block", "master.target")
     try:
-        components = data_of(master)["components"]
+        code, out, err = init(master)
     finally:
         master.systemctl("stop", "master.target", *UNITS, check=False)
         master.remove_unit("master.target")
+    assert code == 0, err
+    components = yaml.safe_load(out)["components"]
+    words = " ".join(out.replace("#", " ").split())
+    told = "old-etcd.service:2: ExecStart: runs /usr/bin/true, which is no program certrotd knows"
+    assert f"{told}; it is passed over" in words
     assert list(components)[:4] == ["etcd-events", "etcd", "kube-apiserver", "kube-scheduler"]
     assert components["etcd"]["after"] == ["etcd-events"]
     assert components["kube-apiserver"]["after"] == ["etcd-events", "etcd"]
