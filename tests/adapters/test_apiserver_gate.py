@@ -12,12 +12,15 @@ import pytest
 
 from certrotd.adapters.probes.apiserver import ApiserverGate
 from tests.adapters.identities import admin_of, kubernetes_ca
+from tests.adapters.listeners import Listener, TlsServer, lab_of_today, put
+from tests.factories import make_spec
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.dayzero import issue_all
 from tests.testbed.inventory import APISERVER, CONTROLLER_MANAGER, ETCD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.servers
 
@@ -87,6 +90,14 @@ def test_another_component_is_no_api_server(plane: ControlPlane) -> None:
     evidence = other.check()
     assert not evidence.holds
     assert evidence.reachable
+
+
+def test_a_server_that_says_yes_to_everything_is_none_either(tmp_path: Path) -> None:
+    pair = put(lab_of_today().issue(make_spec(tmp_path)))
+    with Listener(TlsServer(pair)) as listener:
+        evidence = ApiserverGate(f"https://{listener.address}", pair.spec.outputs[2].path).check()
+    assert not evidence.holds
+    assert evidence.detail.endswith("the answer names no checks; is this kube-apiserver?")
 
 
 def test_a_lost_etcd_is_told_check_by_check(strict: ControlPlane) -> None:

@@ -176,6 +176,18 @@ def test_a_member_that_never_came_is_told(single: EtcdCluster) -> None:
 
 
 @servers
+def test_a_member_that_names_another_s_address_is_told(tmp_path: Path) -> None:
+    cluster = EtcdCluster(tmp_path, 2)
+    taken = cluster.endpoint(0)
+    cluster.members[1].argv.append(f"--advertise-client-urls=https://{taken}")
+    with cluster:
+        evidence = gate(cluster, 0).check()
+    assert not evidence.holds
+    assert evidence.degraded
+    assert f"m1: {taken}: another member answers" in evidence.detail
+
+
+@servers
 def test_an_exhausted_quota_raises_an_alarm_that_closes_the_gate(tmp_path: Path) -> None:
     with EtcdCluster(tmp_path, 1, arguments=("--quota-backend-bytes=16384",)) as cluster:
         assert gate(cluster, 0).check().holds
