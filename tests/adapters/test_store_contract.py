@@ -167,6 +167,16 @@ def test_rubbish_is_replaced_and_nothing_to_go_back_to(shelf: Shelf) -> None:
     assert shelf.store.history(verified.spec) == ()
 
 
+def test_a_certificate_without_its_key_is_nothing_to_go_back_to(shelf: Shelf) -> None:
+    before, verified = make_verified(shelf.home), make_verified(shelf.home)
+    for output, content in render(before):
+        if not output.secret:
+            shelf.plant(shelf.home / output.path.rpartition("/")[2], content.reveal())
+    assert shelf.store.publish(verified, NOW).previous is None
+    assert contents(shelf.store.read(verified.spec)) == rendered(verified)
+    assert shelf.store.history(verified.spec) == ()
+
+
 def test_the_same_pair_again_goes_back_to_what_was_before_it(shelf: Shelf) -> None:
     first, second = make_verified(shelf.home), make_verified(shelf.home)
     shelf.store.publish(first, NOW)

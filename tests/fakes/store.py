@@ -195,6 +195,8 @@ def _leaf(spec: CertificateSpec, files: Mapping[str, Secret]) -> ParsedCertifica
     try:
         held = render.identity(there)
         leaf = x509.parse_certificate(held.chain[0])
+        if held.private_key is None and any(each.secret for each in spec.outputs):
+            return None
         if held.private_key and x509.public_key_of(held.private_key) != leaf.public_key:
             return None
     except ValueError:

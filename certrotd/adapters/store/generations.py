@@ -119,7 +119,10 @@ def read_generation(
 
 
 def leaf_of(spec: CertificateSpec, pieces: Mapping[str, Piece]) -> ParsedCertificate | None:
-    """Return the leaf the files hold; None if there is none, or with another key or a broken CA."""
+    """Return the leaf of a pair that works; None if it or its key is not there, or does not fit.
+
+    A CA beside it that cannot be read makes it a pair that does not work, too.
+    """
     files = tuple(
         StoredFile(output=each, content=pieces[each.path].content)
         for each in spec.outputs
@@ -128,6 +131,8 @@ def leaf_of(spec: CertificateSpec, pieces: Mapping[str, Piece]) -> ParsedCertifi
     try:
         held = render.identity(files)
         leaf = x509.parse_certificate(held.chain[0])
+        if held.private_key is None and any(each.secret for each in spec.outputs):
+            return None
         if held.private_key and x509.public_key_of(held.private_key) != leaf.public_key:
             return None
         for each in files:
