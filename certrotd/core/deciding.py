@@ -93,11 +93,14 @@ def decide(
 def outdated(
     component: Component, files: Iterable[SeenFile], started: datetime, seen: Seen
 ) -> tuple[str, ...]:
-    """Say which files the process has read before they were changed, and will not read again."""
+    """Say which files the process has read before they were changed, and will not read again.
+
+    A time to come says nothing yet: no restart would make the process younger than the file.
+    """
     version = reloading.parse_version(seen.facts.version) if seen.facts.version else None
     told = []
     for each in files:
-        if each.changed_at is None or each.changed_at <= started:
+        if each.changed_at is None or not started < each.changed_at <= seen.now:
             continue
         row = reloading.row_for(seen.rows, component.program, each.file.material, version)
         if row is None or not row.reloads:

@@ -41,7 +41,8 @@ def with_outdated(
             continue
         started = world.keepers[component.name].service.started()
         files = runtime.files(component.reads)
-        if started is None or not any(f.changed_at and f.changed_at > started for f in files):
+        times = [each.changed_at for each in files if each.changed_at]
+        if started is None or not any(started < each <= now for each in times):
             continue
         seen = Seen(rows=world.matrix(), facts=runtime.facts(), now=now)
         if told := deciding.outdated(component, files, started, seen):

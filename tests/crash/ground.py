@@ -17,40 +17,43 @@ from certrotd.adapters.flock import FileLock
 from certrotd.adapters.hold import FileHold
 from certrotd.adapters.journal import FileJournal
 from certrotd.adapters.store import GenerationStore
-from certrotd.core.errors import ActivationFailed, CertrotdError, IssuerRefused
+from certrotd.core.errors import CertrotdError, IssuerRefused
 from certrotd.core.model import (
     ActivationKind,
-    Answer,
     Component,
     ComponentName,
     EntryKind,
     IssuerName,
+    Reason,
     Result,
     Schedule,
     ServiceState,
-    SigningRequest,
 )
 from certrotd.core.planning import Wish
 from certrotd.rotator import Bounds, Keeper, Rotator, World
-from tests.crash import oracle
+from tests.crash import controllers, oracle
+from tests.crash.controllers import Controllers
 from tests.crash.faults import CHANGING, Fault, injected
+from tests.crash.ledger import BUDGET, Ledger
+from tests.crash.running import Running
 from tests.factories import Lab, make_component, make_spec
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.log import RecordingLog
-from tests.unit.stage import Process, Signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from certrotd.core.model import CertificateSpec, RunReport
+    from certrotd.core.model import CertificateSpec, RunReport, Step
 
 KINDS = {
     "etcd": ActivationKind.RELOAD,
     "apiserver": ActivationKind.EXEC,
     "scheduler": ActivationKind.RESTART,
+    controllers.NAME: ActivationKind.AUTO,
 }
-BUDGET = 3
-DAY = timedelta(days=1)
+BROKEN = {
+    Reason.MISSING, Reason.UNREADABLE, Reason.KEY_MISMATCH, Reason.EXPIRED, Reason.WRONG_ISSUER,
+}  # fmt: skip
 GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
@@ -66,55 +69,6 @@ class Death(Fault):
         self.calls.append(name)
         if len(self.calls) >= self.at:
             raise Killed
-
-
-class Running(Process):
-    """A component that goes on with what it has, or does not come back, if a pair is no good."""
-
-    def load(self) -> None:
-        restarted = self.component.activation is ActivationKind.RESTART
-        before = dict(self.serving)
-        if restarted:
-            self.serving.clear()
-        try:
-            super().load()
-        except (ValueError, IndexError):
-            if not restarted:
-                self.serving = before
-
-    def activate(self) -> None:
-        assert self.is_now is not ServiceState.STOPPED, "what is down was told to come up"
-        super().activate()
-        if self.component.activation is not ActivationKind.RESTART:
-            return
-        self.is_up = True
-        if not self.serving:
-            raise ActivationFailed("it does not start", component=self.component.name)
-
-
-class Ledger(Signer):
-    """The lab's CA; keeps the time of every signature and what was wrong with asking for it.
-
-    `bend` changes what is signed: the answer is sound, but to another question.
-    """
-
-    def __init__(self, lab: Lab, clock: FakeClock) -> None:
-        super().__init__(lab, clock)
-        self._now = clock.now
-        self.times: dict[str, list[datetime]] = {}
-        self.wrong: list[str] = []
-        self.bend: Callable[[CertificateSpec], CertificateSpec] = lambda spec: spec
-
-    def sign(self, request: SigningRequest) -> Answer:
-        name, now = request.spec.name, self._now()
-        recent = [each for each in self.times.get(name, ()) if now - each < DAY]
-        if len(recent) >= BUDGET:
-            self.wrong.append(f"{name} asked for at {now} after {recent}")
-        if self.ahead > timedelta(seconds=30) or self.away:
-            self.wrong.append(f"{name} asked for although the issuer's clock is another or unknown")
-        answer = super().sign(replace(request, spec=self.bend(request.spec)))
-        self.times.setdefault(name, []).append(now)
-        return answer
 
 
 @dataclass(slots=True)
@@ -140,11 +94,25 @@ class Ground:
             home = self.root / name
             home.mkdir(parents=True)
             home.chmod(0o755)
-            made = make_component(make_spec(home, name), activation=kind, after=before)
+            if kind is ActivationKind.AUTO:
+                made = controllers.component(home, before)
+            else:
+                made = make_component(make_spec(home, name), activation=kind, after=before)
             self.components = (*self.components, made)
             before = (made.name,)
-        self.processes = {c.name: Running(c, self.store) for c in self.components}  # type: ignore[arg-type]
+        self.processes = {c.name: self._process(c) for c in self.components}
         self.restart()
+
+    def _process(self, component: Component) -> Running:
+        if component.activation is ActivationKind.AUTO:
+            return Controllers(component, self.store, self.clock)  # type: ignore[arg-type]
+        return Running(component, self.store)  # type: ignore[arg-type]
+
+    @property
+    def controllers(self) -> Controllers:
+        found = self.processes[controllers.NAME]
+        assert isinstance(found, Controllers)
+        return found
 
     @property
     def store(self) -> GenerationStore:
@@ -183,7 +151,12 @@ class Ground:
                 issuers={IssuerName("lab"): self.issuer},
                 store=self.store,
                 keepers={
-                    name: Keeper(service=each, proofs=(each,), gates=(each.gate,))
+                    name: Keeper(
+                        service=each,
+                        proofs=(each,),
+                        gates=(each.gate,),
+                        runtime=each if isinstance(each, Controllers) else None,
+                    )
                     for name, each in self.processes.items()
                 },
                 journal=self.journal,
@@ -191,17 +164,40 @@ class Ground:
                 hold=self.hold,
                 log=self.log,
                 stopping=lambda: False,
+                matrix=lambda: controllers.rows(reloads=self.controllers.reloads),
             )
         )
 
     def tick(self, name: str = "", *, force: bool = False) -> RunReport | CertrotdError:
         """Run once; a CertrotdError is an answer, anything else a defect."""
-        names = frozenset({ComponentName(name)} if name else ())
-        return self.attempt(lambda: self.rotator.run(Wish(components=names, force=force)))
+        wish = Wish(components=frozenset({ComponentName(name)} if name else ()), force=force)
+        kept = self._to_be_kept(wish)
+        try:
+            return self.attempt(lambda: self.rotator.run(wish))
+        finally:
+            now = self.generations()
+            changed = [each for each, before in kept.items() if now.get(each) != before]
+            assert not changed, f"{changed} must not be touched now"
+
+    def _to_be_kept(self, wish: Wish) -> dict[str, str | None]:
+        """Return what a run must leave as it is: something is ill, or would not start again."""
+        ill = {name for name, each in self.processes.items() if not each.gate.is_open}
+        stuck = self.controllers.must_and_cannot()
+        if not ill and not stuck:
+            return {}
+        try:
+            steps = self.rotator.plan(wish).steps
+        except CertrotdError:
+            return {}
+        still = any(step.component.name in ill and not mends(step) for step in steps)
+        names = [s.component.name for s in steps if still and not cannot_wait(s)]
+        live = self.generations()
+        return {name: live.get(name) for name in (*names, *([controllers.NAME] if stuck else ()))}
 
     def attempt(self, work: Callable[[], RunReport]) -> RunReport | CertrotdError:
         """Do it, and see whether what it says is what is there."""
         held, before = self.hold.placed(), self.generations()
+        self.controllers.run_began = self.clock.now()
         try:
             report = work()
         except CertrotdError as e:
@@ -225,6 +221,8 @@ class Ground:
             assert "kept any more" not in step.error, step.error
             if step.result is Result.DONE:
                 assert process.gate.is_open, f"{name} is ill and said to be done"
+                if isinstance(process, Controllers):
+                    assert not (wrong := process.told_wrongly(step)), wrong
             down = process.is_now is ServiceState.STOPPED or step.result is Result.STOPPED
             if name in closed and not down:
                 assert self.serves(name), f"{name} is said to be done: {step}"
@@ -296,16 +294,15 @@ class Ground:
 
     def mend(self) -> None:
         """End everything that is wrong outside of certrotd."""
-        self.issuer.away, self.issuer.ahead = None, timedelta(0)
-        self.issuer.failures.clear()
-        self.issuer.tamper = lambda answer: answer
-        self.issuer.bend = lambda spec: spec
+        self.issuer.mend()
+        self.controllers.mend()
         for process in self.processes.values():
             process.refuses = lambda _serial: False
             process.gate.is_open = True
-            if process.is_now is ServiceState.STOPPED or not process.is_up or not process.serving:
-                process.load()
-            process.is_now, process.is_up = ServiceState.UNKNOWN, True
+            down = process.is_now is ServiceState.STOPPED or not process.is_up
+            process.is_now = ServiceState.UNKNOWN
+            if down or not process.serving:
+                process.begin()
         self.hold.lift()
 
     def settle(self) -> None:
@@ -336,8 +333,20 @@ class Ground:
                 excused = "24 hours" in step.error or "skipped" in step.result
                 assert not step.error or excused, f"{step.component} {step.result}: {step.error}"
                 if step.result is Result.STOPPED:
-                    self.processes[step.component].load()
+                    self.processes[step.component].begin()
             self.clock.advance(timedelta(minutes=1))
+
+
+def mends(step: Step) -> bool:
+    """Whether a step may mend what is ill: something is broken, or was left half done."""
+    found = {finding.reason for each in step.replacements for finding in each.findings}
+    return bool(found & BROKEN) or (step.owed is not None and step.owed.unproved)
+
+
+def cannot_wait(step: Step) -> bool:
+    """Whether a step is taken although something else is ill."""
+    found = {finding.reason for each in step.replacements for finding in each.findings}
+    return mends(step) or Reason.EXPIRING in found
 
 
 def refusal(_: object = None) -> CertrotdError:

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from certrotd.core.errors import CertrotdError, IssuerUnavailable, LockHeld
 from certrotd.core.model import Answer, ComponentName, ServiceState
 from certrotd.core.planning import Wish
+from tests.crash.controllers import MARK
 from tests.crash.faults import FAILING, Fault, injected
 from tests.crash.ground import GARBAGE, KINDS, Ground, refusal
 from tests.crash.sweeps import Lasting, void
@@ -31,6 +32,7 @@ NAMES = st.sampled_from(sorted(KINDS))
 CODES = st.sampled_from(
     (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EMFILE, errno.ENOMEM)
 )
+CONTENTS = st.sampled_from((MARK, MARK + b"other", 2 * MARK, b"garbage", b""))
 CALLS = st.integers(1, 400)
 MEMORY = Path("/dev/shm")
 _foreign = Lab(START, common_name="another root")
@@ -71,6 +73,7 @@ class Life(RuleBasedStateMachine):
     def a_good_day_but_one_falls_ill(self, name: str) -> None:
         self.ground.mend()
         process = self.ground.processes[ComponentName(name)]
+        # A component that reloads by itself is not told and stays well.
         process.on_activate = lambda: setattr(process.gate, "is_open", False)
         self.ground.tick(name, force=True)
         process.on_activate = lambda: None
@@ -100,6 +103,7 @@ class Life(RuleBasedStateMachine):
 
         # What it says then is for the sweeps; here only what it leaves behind counts.
         fault = Lasting(at, void, code=code) if lasts else Fault(at, act)
+        self.ground.controllers.run_began = self.ground.clock.now()
         with injected(fault, tuple(FAILING)), suppress(CertrotdError):
             self.ground.rotator.run(Wish(force=force))
 
@@ -181,11 +185,11 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def issuer_well(self) -> None:
-        issuer = self.ground.issuer
-        issuer.bend = lambda spec: spec
-        issuer.away, issuer.ahead = None, timedelta(0)
-        issuer.failures.clear()
-        issuer.tamper = lambda answer: answer
+        self.ground.issuer.mend()
+
+    @rule(minutes=st.sampled_from((1, 20)))
+    def issuer_slow(self, minutes: int) -> None:
+        self.ground.issuer.slow = timedelta(minutes=minutes)
 
     @rule(name=NAMES)
     def component_refuses(self, name: str) -> None:
@@ -215,8 +219,45 @@ class Life(RuleBasedStateMachine):
     @rule(name=NAMES)
     def component_started(self, name: str) -> None:
         process = self.ground.processes[ComponentName(name)]
-        process.is_now, process.is_up = ServiceState.UNKNOWN, True
-        process.load()
+        process.is_now = ServiceState.UNKNOWN
+        process.begin()
+
+    @rule()
+    def reboot(self) -> None:
+        for process in self.ground.processes.values():
+            process.is_now = ServiceState.UNKNOWN
+            process.serving.clear()
+            process.begin()
+        self.ground.restart()
+
+    @rule(reloads=st.booleans())
+    def matrix_says(self, reloads: bool) -> None:  # noqa: FBT001
+        self.ground.controllers.reloads = reloads
+
+    @rule(rereads=st.booleans())
+    def controllers_reread(self, rereads: bool) -> None:  # noqa: FBT001
+        self.ground.controllers.rereads = rereads
+
+    @rule(deaf=st.booleans(), mute=st.booleans())
+    def controllers_do_not_listen(self, deaf: bool, mute: bool) -> None:  # noqa: FBT001
+        self.ground.controllers.deaf, self.ground.controllers.mute = deaf, mute
+
+    @rule(days=st.integers(0, 40))
+    def loopback_certificate_ends(self, days: int) -> None:
+        ground = self.ground
+        ground.controllers.loopback_ends = ground.clock.now() + timedelta(days=days)
+
+    @rule(which=st.integers(0, 1), content=CONTENTS, ahead=st.sampled_from((0, 0, 24)))
+    def person_changes_a_file(self, which: int, content: bytes, ahead: int) -> None:
+        ground = self.ground
+        if ground.clock.now() < ground.latest:
+            return  # its time would say nothing
+        ground.clock.advance(timedelta(seconds=1))
+        file = ground.controllers.component.reads[which]
+        if content:
+            ground.controllers.write(file, content, timedelta(hours=ahead))
+        else:
+            Path(file.path).unlink(missing_ok=True)
 
     @rule(name=NAMES, which=st.integers(0, 2), how=st.sampled_from(("delete", "plain", "garbage")))
     def person_edits(self, name: str, which: int, how: str) -> None:

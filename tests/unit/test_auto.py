@@ -199,6 +199,21 @@ def test_a_ca_file_changed_after_the_start_makes_a_restart_due_once() -> None:
     assert made.run().steps == ()
 
 
+def test_a_file_of_the_future_makes_one_restart_due_when_its_time_has_come() -> None:
+    made = stage("serving", ETCD_CA)
+    made["apiserver"].watches = True
+    made.run()
+    later = made.clock.now() + timedelta(hours=2)
+    made.runtimes[API].seen[ETCD_CA.path] = SeenFile(file=ETCD_CA, changed_at=later)
+    for _ in range(3):
+        made.clock.advance(timedelta(minutes=1))
+        assert made.run().steps == ()
+    made.clock.advance(timedelta(hours=2))
+    assert made.run().result is Result.DONE
+    assert made.run().steps == ()
+    assert made["apiserver"].activations == 1
+
+
 def test_a_changed_file_that_is_read_again_is_left_alone_and_asks_nobody_twice() -> None:
     made = stage("serving", SIGNING)
     made["apiserver"].watches = True
@@ -223,6 +238,7 @@ def test_an_ill_component_is_not_restarted_for_a_changed_file() -> None:
     made.runtimes[API].seen[ETCD_CA.path] = SeenFile(
         file=ETCD_CA, changed_at=made.clock.now() + timedelta(seconds=1)
     )
+    made.clock.advance(timedelta(minutes=1))
     made["apiserver"].gate.is_open = False
     (step,) = made.run().steps
     assert step.result is Result.FAILED
