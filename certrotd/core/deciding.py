@@ -90,18 +90,21 @@ def decide(
     return Decision(restart=True, reasons=(*outdated, *kept), within=decision.within)
 
 
-def outdated(
-    component: Component, files: Iterable[SeenFile], started: datetime, seen: Seen
-) -> tuple[str, ...]:
-    """Say which files the process has read before they were changed, and will not read again.
+def changed_since(
+    files: Iterable[SeenFile], started: datetime, now: datetime
+) -> tuple[SeenFile, ...]:
+    """Return the files that were changed after a process started.
 
     A time to come says nothing yet: no restart would make the process younger than the file.
     """
+    return tuple(each for each in files if each.changed_at and started < each.changed_at <= now)
+
+
+def outdated(component: Component, changed: Iterable[SeenFile], seen: Seen) -> tuple[str, ...]:
+    """Say which changed files the process has read before, and will not read again."""
     version = reloading.parse_version(seen.facts.version) if seen.facts.version else None
     told = []
-    for each in files:
-        if each.changed_at is None or not started < each.changed_at <= seen.now:
-            continue
+    for each in changed:
         row = reloading.row_for(seen.rows, component.program, each.file.material, version)
         if row is None or not row.reloads:
             told.append(

@@ -41,11 +41,10 @@ def with_outdated(
             continue
         started = world.keepers[component.name].service.started()
         files = runtime.files(component.reads)
-        times = [each.changed_at for each in files if each.changed_at]
-        if started is None or not any(started < each <= now for each in times):
+        if started is None or not (changed := deciding.changed_since(files, started, now)):
             continue
         seen = Seen(rows=world.matrix(), facts=runtime.facts(), now=now)
-        if told := deciding.outdated(component, files, started, seen):
+        if told := deciding.outdated(component, changed, seen):
             account = accounts.get(component.name, Owed(component=component.name, since=started))
             accounts[component.name] = replace(account, outdated=told)
     return accounts

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STEPPING, ROTATOR = "rotator/stepping.py", "rotator/rotator.py"
+ACTIVATING = "rotator/activating.py"
 STORE, TREE, GENERATIONS = (f"adapters/store/{n}.py" for n in ("store", "tree", "generations"))
 DIRECTORY, RETIRING = "adapters/store/directory.py", "adapters/store/retiring.py"
 
@@ -64,18 +65,43 @@ MUTANTS = (
            "        self._publish(step, verified, progress)\n        progress.begun = True\n"
            "        self._journal(component, EntryKind.BEGUN)\n"),
     Mutant("done written before the activation", STEPPING,
-           "        self._activate_and_prove(component, (*_carried(step), *progress.published), "
-           "progress)\n        self._journal(component, EntryKind.DONE)\n",
+           "        self._activator.activate_and_prove(component, published, progress, "
+           "step.decision)\n        self._journal(component, EntryKind.DONE)\n",
            "        self._journal(component, EntryKind.DONE)\n"
-           "        self._activate_and_prove(component, (*_carried(step), *progress.published), "
-           "progress)\n"),
-    Mutant("proof skipped", STEPPING, "if missing := [each for each in proofs if not each.holds]:",
+           "        self._activator.activate_and_prove(component, published, progress, "
+           "step.decision)\n"),
+    Mutant("proof skipped", ACTIVATING,
+           "if missing := [each for each in proofs if not each.holds]:",
            "if missing := []:", LIVES),
-    Mutant("gate skipped", STEPPING,
+    Mutant("gate skipped", ACTIVATING,
            "        if closed := [each for each in gates if not each.holds]:",
            "        if closed := []:", LIVES),
+    Mutant("ill components are touched", ROTATOR,
+           "closed = {name: bad for name, seen in found.items() if (bad := _not_held(seen))}",
+           "closed = {}", LIVES),
+    Mutant("one that is ill keeps nobody back", ROTATOR,
+           "elif closed and not gating.urgent(step):", "elif False:", LIVES),
+    Mutant("reload or restart, the wrong way round", ACTIVATING, "elif decision.restart or",
+           "elif not decision.restart or", LIVES),
+    Mutant("no restart where a reload is not seen", ACTIVATING, "        return bool(missing)\n",
+           "        return False\n", LIVES),
+    Mutant("always a restart", "core/deciding.py", "if not outdated:\n        return "
+           "Decision(restart=decision.restart,", "if not outdated:\n        return "
+           "Decision(restart=True,", LIVES),
+    Mutant("restarted though it would not start", ACTIVATING,
+           "if bad := unusable(world, component):", "if bad := ():", LIVES),
+    Mutant("published though it would not start", STEPPING,
+           "if step.decision and step.decision.restart and (bad := unusable(self._world, component)"
+           "):", "if bad := ():", LIVES),
+    Mutant("not asked whether it was started anew", ACTIVATING,
+           "holds = started >= moment - START_PRECISION", "holds = True", LIVES),
+    Mutant("what it read before it changed is forgotten", "rotator/looking.py",
+           "owed = with_outdated(world, planning.owed_work(entries), now)",
+           "owed = planning.owed_work(entries)", LIVES),
+    Mutant("a file of the future counts", "core/deciding.py", "started < each.changed_at <= now",
+           "started < each.changed_at", LIVES),
     Mutant("rollback without activation", STEPPING,
-           "if progress.activated or component.activation is ActivationKind.RELOAD:",
+           "if progress.activated or component.activation in _RELOADING:",
            "if False:", LIVES),
     Mutant("no rollback", STEPPING, "        if back:\n            again", "        if False:\n"
            "            again", LIVES),
