@@ -196,9 +196,8 @@ def mutants_all(words: list[str]) -> bool:
     found = 0
     parent = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
-        hunter, how = catch(SOUND, Path(directory) / "copy")
-        if hunter:
-            print(f"{SOUND.name}: {hunter}: {how}")
+        if not words and (seen := catch(SOUND, Path(directory) / "copy"))[0]:
+            print(f"{SOUND.name}: {seen}")
             return False
         for mutant in chosen:
             began = time.monotonic()
