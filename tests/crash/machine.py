@@ -79,6 +79,13 @@ class Life(RuleBasedStateMachine):
         process.on_activate = lambda: None
 
     @rule(name=NAMES)
+    def a_new_day_but_one_is_ill(self, name: str) -> None:
+        self.ground.mend()
+        self.ground.clock.advance(timedelta(days=1))
+        self.component_ill(name)
+        self.ground.tick()
+
+    @rule(name=NAMES)
     def force(self, name: str) -> None:
         self.ground.tick(name, force=True)
 

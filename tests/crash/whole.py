@@ -217,6 +217,10 @@ class Whole:
         """Put the copy back and start the components with it."""
         shutil.rmtree(self.root)
         subprocess.run(["cp", "-a", str(copy), str(self.root)], check=True)
+        self.start_over(start=start)
+
+    def start_over(self, *, start: bool) -> None:
+        """Forget what was asked, and start the components with what lies on disk, or none."""
         self.issuer.forget()
         self.log.lines.clear()
         if start:
