@@ -122,7 +122,7 @@ class Stepper:
         """
         progress = Progress()
         self._republish(component, back, progress)
-        if self._world.keepers[component.name].service.state() is ServiceState.STOPPED:
+        if self._is_stopped(component):
             self._tell_left_stopped(component)
         else:
             self._activator.activate_and_prove(
@@ -151,6 +151,9 @@ class Stepper:
     def _tell_left_stopped(self, component: Component) -> None:
         name = component.name
         self._world.log(Event.COMPONENT_LEFT_STOPPED, component=name, detail=LEFT_STOPPED)
+
+    def _is_stopped(self, component: Component) -> bool:
+        return self._world.keepers[component.name].service.state() is ServiceState.STOPPED
 
     def _is_down(self, step: Step, verified: tuple[Verified, ...]) -> bool:
         """Whether the component is deliberately down, or was never up for want of its files."""
@@ -225,7 +228,8 @@ class Stepper:
             again = Progress()
             try:
                 self._republish(component, back, again)
-                if progress.activated or component.activation in _RELOADING:
+                uses = progress.activated or component.activation in _RELOADING
+                if uses and not self._is_stopped(component):
                     self._activator.activate_and_prove(
                         component, tuple(again.published), again, _back(step, progress)
                     )

@@ -17,7 +17,7 @@ import certrotd
 from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.flock import FileLock
 from certrotd.core.errors import LockHeld
-from tests.crash import scenes, straced, sweeps, test_power_cut, test_store_crash
+from tests.crash import disks, replay, scenes, straced, sweeps, test_power_cut, test_store_crash
 from tests.crash.components import Components
 from tests.crash.machine import MEMORY, Life
 from tests.crash.mutants import MUTANTS, SOUND, catch
@@ -84,7 +84,9 @@ def hunt(who: str) -> None:
     if who == "lives":
         live(80, seed=0)
     elif who == "power":
-        power(scenes.renewal, stride=2)
+        power("ext4", scenes.renewal, stride=2)
+    elif who == "replay":
+        replay.scene("xfs", scenes.renewal, Tally(at_first=True))
     elif who == "two":
         _two()
     else:
@@ -96,14 +98,18 @@ def hunt(who: str) -> None:
                 sweep(node, story, Tally(at_first=True), stride, 0)
 
 
-def power(make: Callable[[scenes.Place], scenes.Scene], stride: int) -> int:
-    """Cut the power at every `stride`th call, the log lost; return the number of points."""
-    with tempfile.TemporaryDirectory(prefix="certrotd-") as directory:
-        disk = test_power_cut.Disk(Path(directory) / "image", Path(directory) / "disk")
-        with test_power_cut.mounted(disk):
-            lost = test_power_cut.LOG_LOST
-            points = test_power_cut.sweep(disk, make, lost, stride)
-            return points + test_power_cut.sweep(disk, make, test_power_cut.LOG_KEPT, stride)
+def power(kind: str, make: Callable[[scenes.Place], scenes.Scene], stride: int) -> int:
+    """Cut the power at every `stride`th call, the log lost and kept; return the number of points.
+
+    Raises:
+        NoDisk: there is no such file system here.
+    """
+    parent = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+        disk = disks.Disk(Path(directory) / "image", Path(directory) / "disk", kind)
+        with disks.mounted(disk):
+            points = test_power_cut.sweep(disk, make, disks.LOG_LOST, stride)
+            return points + test_power_cut.sweep(disk, make, disks.LOG_KEPT, stride)
 
 
 def _two() -> None:
@@ -165,17 +171,40 @@ def store_all(*, long: bool) -> bool:
                 except AssertionError as e:
                     bad.append(f"{make.__name__}: {e}")
     good &= _row("store: kill and errors, seven scenes", points, bad, began)
+    for kind in disks.KINDS:
+        good &= _power(kind, 1 if long else 4)
+        good &= _replayed(kind, 1 if long else 4)
+    return good & _straced(long=long)
+
+
+def _power(kind: str, stride: int) -> bool:
     began, points, bad = time.monotonic(), 0, []
     for make in test_power_cut.MAKES:
         try:
-            points += power(make, 1 if long else 4)
+            points += power(kind, make, stride)
         except AssertionError as e:
             bad.append(f"{make.__name__}: {e}")
-        except test_power_cut.NoDisk as e:
-            print(f"store: power cut on ext4: not tried: {e}")
-            break
-    good &= _row("store: power cut on ext4, log lost and kept", points, bad, began)
-    return good & _straced(long=long)
+        except disks.NoDisk as e:
+            print(f"store: power cut on {kind}: not tried: {e}")
+            return True
+    return _row(f"store: power cut on {kind}, log lost and kept", points, bad, began)
+
+
+def _replayed(kind: str, stride: int) -> bool:
+    """Replay the disk's record of publications and of whole runs."""
+    good, began, tally = True, time.monotonic(), Tally()
+    try:
+        for make in test_power_cut.MAKES:
+            replay.scene(kind, make, tally)
+        good &= _row(f"store: {kind} replayed to every flush", tally.points, tally.bad, began)
+        for story in STORIES:
+            began = time.monotonic()
+            tally = replay.story(kind, story, Tally(), stride)
+            name = f"{story.name}: {kind} replayed to every flush"
+            good &= _row(name, tally.points, tally.bad, began)
+    except disks.NoDisk as e:
+        print(f"replay of {kind}: not tried: {e}")
+    return good
 
 
 def _straced(*, long: bool) -> bool:

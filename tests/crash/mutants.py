@@ -29,12 +29,12 @@ class Mutant:
     hunters: tuple[str, ...] = ("kills", "errors", "lives")
 
 
-LIVES, POWER = ("lives", "kills"), ("power",)
+LIVES, POWER = ("lives", "kills"), ("power", "replay")
 MUTANTS = (
     Mutant("files not flushed", "durable.py", "    files = tuple(descriptors)\n",
            "    files = ()\n", POWER),
     Mutant("directories not flushed", DIRECTORY, "        with located(self.path):\n"
-           "            os.fsync(self.fd)\n", "        pass\n", POWER),
+           "            os.fsync(self.fd)\n", "        pass\n", ("replay", "power")),
     Mutant("live link made in two steps", TREE, "        try:\n            self.live.rename(",
            "        try:\n            self.live.unlink(self.spec.name)\n"
            "            self.live.rename("),
@@ -137,7 +137,7 @@ SOUND = Mutant(
     "durable.py",
     "view = memoryview(data)",
     "view = memoryview(data)",
-    ("kills", "torn", "errors", "lives", "power", "two"),
+    ("kills", "torn", "errors", "lives", "power", "replay", "two"),
 )
 """The package as it is: what the hunters find in it is a defect of theirs, or a real one."""
 

@@ -165,6 +165,11 @@ def apply(image: Path, records: list[Record]) -> None:
         os.close(fd)
 
 
+def written(log: Path) -> list[Record]:
+    """Return all that was ever written."""
+    return [each for each in recording.read(log) if each.data is not None]
+
+
 def copy(image: Path, to: Path) -> None:
     """Copy an image, with its holes."""
     to.unlink(missing_ok=True)

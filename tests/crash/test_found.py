@@ -146,6 +146,31 @@ def test_a_rollback_does_not_start_what_is_deliberately_down() -> None:
     assert Event.COMPONENT_LEFT_STOPPED in stage.log.events
 
 
+@pytest.mark.parametrize("kind", [ActivationKind.RELOAD, ActivationKind.AUTO])
+def test_what_is_deliberately_down_is_not_told_of_a_pair_put_back(
+    kind: ActivationKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage("etcd").started().next_day()
+    stage.replace_component("etcd", activation=kind)
+    stage["etcd"].is_now = ServiceState.STOPPED
+    before, good = stage["etcd"].activations, stage.serial("etcd")
+    real = FakeJournal.append
+
+    def append(journal: FakeJournal, *entries: Entry) -> None:
+        if any(each.kind is EntryKind.DONE for each in entries):
+            raise PublishRefused("/state/journal: no space", path="/state/journal")
+        real(journal, *entries)
+
+    monkeypatch.setattr(FakeJournal, "append", append)
+    (step,) = stage.run().steps
+    assert step.result is Result.FAILED
+    assert step.error == "/state/journal: no space"
+    assert stage["etcd"].activations == before
+    assert stage.hold.placed() is None
+    files = stage.store.read(stage.components[0].certificates[0]).files
+    assert x509.parse_certificate(render.identity(files).chain[0]).serial == good
+
+
 def test_a_pair_beside_a_ca_that_was_damaged_is_not_gone_back_to(tmp_path: Path) -> None:
     home = tmp_path / "pki"
     home.mkdir(mode=0o755)

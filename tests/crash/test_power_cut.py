@@ -1,4 +1,4 @@
-"""The power goes before any call, on a real ext4: what was reported is there afterwards.
+"""The power goes before any call, on a real ext4 and xfs: what was reported is there afterwards.
 
 The file system is told to shut down (as xfstests do) with its log lost or kept, then mounted
 again, so that what was only in memory is gone. Needs root and loop devices.
@@ -6,11 +6,7 @@ again, so that what was only in memory is gone. Needs root and loop devices.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
-import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +14,7 @@ import pytest
 from certrotd.adapters.store import store
 from certrotd.adapters.store.directory import Directory
 from certrotd.core.errors import CertrotdError
+from tests.crash.disks import KINDS, LOG_KEPT, LOG_LOST, Disk, NoDisk, mounted
 from tests.crash.faults import CHANGING, Fault, count, injected
 from tests.crash.scenes import (
     Place,
@@ -38,69 +35,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.crash
 
-SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN
-LOG_KEPT, LOG_LOST = 1, 2
-STRIDE = 1 if os.environ.get("CERTROTD_SWEEP") == "all" else 4
-"""Every fourth call, so that `make test` ends in time; CERTROTD_SWEEP=all takes every one."""
+STRIDE = 1 if os.environ.get("CERTROTD_SWEEP") == "all" else 6
+"""Every sixth call, so that `make test` ends in time; CERTROTD_SWEEP=all takes every one."""
 
 
-class NoDisk(Exception):
-    """There is no disk to be had whose power could be cut."""
-
-
-class Disk:
-    """An ext4 image of its own, mounted and unmounted at will."""
-
-    def __init__(self, image: Path, mountpoint: Path) -> None:
-        self.image = image
-        self.mountpoint = mountpoint
-        self._device = ""
-
-    def make(self) -> None:
-        with self.image.open("wb") as file:
-            file.truncate(32 << 20)
-        run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", str(self.image))
-        self.mountpoint.mkdir()
-        self.mount()
-
-    def mount(self) -> None:
-        # A new device each time: the old superblock may live on for a moment, shut down.
-        self._device = run("losetup", "--find", "--show", str(self.image))
-        run("mount", self._device, str(self.mountpoint))
-
-    def unmount(self) -> None:
-        run("umount", str(self.mountpoint))
-        run("losetup", "--detach", self._device)
-
-    def flush(self) -> None:
-        run("sync", "-f", str(self.mountpoint))
-
-    def cut(self, flags: int) -> None:
-        fd = os.open(self.mountpoint, os.O_RDONLY)
-        fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", flags))
-
-
-def run(*argv: str) -> str:
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@contextmanager
-def mounted(disk: Disk) -> Iterator[None]:
-    try:
-        disk.make()
-    except (OSError, subprocess.CalledProcessError) as e:
-        raise NoDisk(f"no loop device or ext4 here: {e}") from e
-    try:
-        yield
-    finally:
-        disk.unmount()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+@pytest.fixture(params=KINDS)
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Disk]:
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    made = Disk(tmp_path / "image", tmp_path / "disk")
+    made = Disk(tmp_path / "image", tmp_path / "disk", request.param)
     try:
         with mounted(made):
             yield made
