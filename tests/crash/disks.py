@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ MAKE = {
 }
 """The least size of each file system in bytes, and how it is made."""
 KINDS = tuple(MAKE)
+OPTIONS = {"ext4": (), "xfs": ("-o", "nouuid")}
 SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same number, and so are their flags."""
 LOG_KEPT, LOG_LOST = 1, 2
@@ -45,16 +47,17 @@ class Disk:
         self.mountpoint.mkdir(exist_ok=True)
 
     def mount(self) -> None:
-        # A new device each time: the old superblock may live on for a moment, shut down.
-        self._device = run("losetup", "--find", "--show", str(self.image))
+        # A new device each time: the old superblock may live on for a moment, shut down. xfs must
+        # not mind that another one has its name.
+        self._device = patiently("losetup", "--find", "--show", str(self.image))
         try:
-            run("mount", "-t", self.kind, self._device, str(self.mountpoint))
+            run("mount", "-t", self.kind, *OPTIONS[self.kind], self._device, str(self.mountpoint))
         except subprocess.CalledProcessError:
             run("losetup", "--detach", self._device)
             raise
 
     def unmount(self) -> None:
-        run("umount", str(self.mountpoint))
+        patiently("umount", str(self.mountpoint))
         run("losetup", "--detach", self._device)
 
     def flush(self) -> None:
@@ -71,7 +74,27 @@ def run(*argv: str) -> str:
     Raises:
         subprocess.CalledProcessError: it failed.
     """
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    except subprocess.CalledProcessError as e:
+        e.add_note(e.stderr)
+        raise
+
+
+def patiently(*argv: str) -> str:
+    """Run what others may keep busy for a moment: looking at mounts, taking loop devices.
+
+    Raises:
+        subprocess.CalledProcessError: it failed for five seconds.
+    """
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            return run(*argv)
+        except subprocess.CalledProcessError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager

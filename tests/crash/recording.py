@@ -73,8 +73,12 @@ def recorded(image: Path, log: Path, file: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            subprocess.run(["umount", str(file)], check=True)
-            server.wait(10)
+            # Lazily: a loop device that was detached may hold the file for a moment longer.
+            subprocess.run(["umount", "--lazy", str(file)], check=False)
+            try:
+                server.wait(60)
+            finally:
+                server.kill()
 
 
 class _Server:
