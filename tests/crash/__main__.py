@@ -6,6 +6,8 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +39,10 @@ STRIDES: dict[Sweep, tuple[int, int]] = {
     sweeps.lies: (2, 1),
 }
 """How far apart the points are, in the short and the long form."""
-LIVES = {False: 60, True: 2500}
-STEPS = 50
+LIVES, STEPS = 60, 50
+"""How many lives a seed has, and how many steps a life at most."""
+SEEDS = {False: 1, True: 42}
+"""How many seeds are played, one after the other; all of them together have 100,000 steps."""
 
 
 @contextmanager
@@ -73,6 +77,25 @@ def live(lives: int, seed: int) -> int:
         ),
     )
     return Life.steps
+
+
+def live_all(seed: int, seeds: int, jobs: int) -> bool:
+    """Play `seeds` seeds from this one on, several at a time; print a row for all of them.
+
+    A seed that finds something prints its life, and `lives --seed` plays it again.
+    """
+    began, steps, bad = time.monotonic(), 0, list[str]()
+    with ProcessPoolExecutor(jobs) as pool:
+        playing = {pool.submit(live, LIVES, each): each for each in range(seed, seed + seeds)}
+        for done in as_completed(playing):
+            if (error := done.exception()) is None:
+                steps += done.result()
+            else:
+                traceback.print_exception(error)
+                bad.append(f"seed {playing[done]}: {error!r}")
+            if seeds > 1:
+                print(f"    seed {playing[done]}: {steps} steps so far", flush=True)
+    return _row(f"random lives, {seeds} seeds (steps)", steps, bad, began)
 
 
 def hunt(who: str) -> None:
@@ -244,6 +267,7 @@ def main() -> int:
     parser.add_argument("what", nargs="*", default=["all"], help="sweeps, lives, mutants [WORD]")
     parser.add_argument("--long", action="store_true", help="every point; hours")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--jobs", type=int, default=1, help="random lives at the same time")
     given = parser.parse_args()
     if given.what[0] == "hunt":
         hunt(given.what[1])
@@ -253,9 +277,7 @@ def main() -> int:
     if what in ("all", "sweeps"):
         good &= sweep_all(long=given.long)
     if what in ("all", "lives"):
-        began = time.monotonic()
-        steps = live(LIVES[given.long], given.seed)
-        good &= _row("random lives (steps)", steps, [], began)
+        good &= live_all(given.seed, SEEDS[given.long], given.jobs)
     if what in ("all", "mutants"):
         good &= mutants_all(given.what[1:])
     return 0 if good else 1
