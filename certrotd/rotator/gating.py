@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from certrotd.core import policy
-from certrotd.core.model import Reason
+from certrotd.core.model import Reason, ServiceState
 from certrotd.rotator.looking import on_disk
 from certrotd.rotator.waiting import together, wait_until_held
 
@@ -60,16 +60,17 @@ def before_all(
 ) -> dict[ComponentName, tuple[Evidence, ...]]:
     """Look at the gates of all steps' components at once, each until it holds or PRE_GATE is over.
 
-    Whether it is the component that answers is looked at, too. What is exempt is not looked at.
+    Whether it is the component that answers is looked at, too. What is exempt is not looked at, and
+    neither is what is deliberately down: nobody answers for it.
     """
     expected = on_disk(observations)
     names, looks = [], []
     for step in steps:
-        if not exempt(step):
+        keeper = world.keepers[step.component.name]
+        if not exempt(step) and keeper.service.state() is not ServiceState.STOPPED:
             names.append(step.component.name)
             gates = checks(world, step.component, allow_degraded=allow_degraded)
-            proofs = world.keepers[step.component.name].proofs
-            looks.append(partial(_looked, world, gates, proofs, expected))
+            looks.append(partial(_looked, world, gates, keeper.proofs, expected))
     return dict(zip(names, together(looks, "gate"), strict=True))
 
 

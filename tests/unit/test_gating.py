@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certrotd.core import planning
-from certrotd.core.model import ActivationKind, ComponentName, Result, Step
+from certrotd.core.model import ActivationKind, ComponentName, Result, ServiceState, Step
 from certrotd.core.planning import Wish
 from certrotd.rotator import gating
 from tests.factories import make_component, make_spec
@@ -46,6 +46,15 @@ def test_nothing_is_asked_for_or_published_while_one_of_them_is_ill() -> None:
     assert [stage[name].activations for name in NAMES] == [0, 0, 0]
     assert stage.hold.present is None
     assert "apiserver is not healthy" in report.steps[0].error
+
+
+def test_who_is_deliberately_down_is_not_ill() -> None:
+    stage = Stage(*NAMES).started().next_day()
+    stage["scheduler"].is_now = ServiceState.STOPPED
+    stage["scheduler"].gate.is_open = False
+    assert stage.results(stage.run()) == {
+        "etcd": "done", "apiserver": "done", "scheduler": "stopped",
+    }  # fmt: skip
 
 
 def test_what_is_at_its_end_does_not_wait_for_others_to_be_well() -> None:
