@@ -167,6 +167,7 @@ class Master:
         while self._drop_ins:
             self.container.remove_unit(self._drop_ins.pop())
         run("certrotd", "resume", "--config", CONFIG)
+        run("systemctl", "start", *PLANE)
         self.settings = copy.deepcopy(self._original)
         self.write_config()
 
