@@ -98,9 +98,14 @@ def redact(
     }
 
 
+def without_secrets(text: str) -> str:
+    """Replace whatever looks like a secret in a text."""
+    return _SECRET_TEXT.sub(REDACTED, text)
+
+
 def _redacted(value: object) -> object:
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(REDACTED, value)
+        return without_secrets(value)
     if isinstance(value, bytes):
         return _redacted(value.decode(errors="replace"))
     if isinstance(value, dict):
@@ -110,7 +115,7 @@ def _redacted(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     # Fail closed: an object nobody thought of is shown by its text, and that is searched too.
-    return _SECRET_TEXT.sub(REDACTED, str(value))
+    return without_secrets(str(value))
 
 
 def _plain(value: object) -> object:

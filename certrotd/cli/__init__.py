@@ -80,6 +80,8 @@ def main() -> None:
     except Exception:  # noqa: BLE001  # the last word: a defect ends with its traceback and code 1
         import traceback
 
-        traceback.print_exc()
+        from certrotd.logs import without_secrets
+
+        click.echo(without_secrets(traceback.format_exc()), err=True, nl=False)
         click.echo("This is a defect in certrotd; please report it with the lines above.", err=True)
         sys.exit(ExitCode.FAILED)

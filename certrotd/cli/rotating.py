@@ -47,6 +47,7 @@ def run(config_path: Path) -> None:
     from certrotd.logs import open_log
 
     settings = load(config_path).settings.log
+    _leave_no_core()
     serve(config_path, open_log(sys.stderr, form=settings.format, level=settings.level))
 
 
@@ -178,12 +179,24 @@ def _opened_for_work(path: Path, form: str) -> App:
 
     config = load(path)
     settings = config.settings.log
+    _leave_no_core()
     log: Log
     if settings.format == "auto" and form == "table" and sys.stderr.isatty():
         log = narrate
     else:
         log = open_log(sys.stderr, form=settings.format, level=settings.level)
     return assemble(config, log)
+
+
+def _leave_no_core() -> None:
+    """Let a crash write no memory to a file: private keys are in it.
+
+    Programs started from here have the same limit, and may raise it again.
+    """
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _ask(question: str) -> None:

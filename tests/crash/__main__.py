@@ -193,7 +193,7 @@ def store_all(*, long: bool) -> bool:
                     points += sweep(place, make(place), 1 if long else 3)
                 except AssertionError as e:
                     bad.append(f"{make.__name__}: {e}")
-    good &= _row("store: kill and errors, seven scenes", points, bad, began)
+    good &= _row("store: kill and errors, eight scenes", points, bad, began)
     for kind in disks.KINDS:
         good &= _power(kind, 1 if long else 4)
         good &= _replayed(kind, 1 if long else 4)

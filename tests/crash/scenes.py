@@ -38,8 +38,12 @@ class Place:
         return self.root / "other" / "place"
 
     @property
+    def history(self) -> str:
+        return str(self.root / "state" / "history")
+
+    @property
     def store(self) -> GenerationStore:
-        return GenerationStore(str(self.root / "state" / "history"), keep=5)
+        return GenerationStore(self.history, keep=5)
 
     def clear(self) -> None:
         """Begin anew."""
@@ -181,6 +185,29 @@ def retiring(place: Place) -> Scene:
     )
 
 
+def pruning(place: Place) -> Scene:
+    """Copies beyond what is kept are removed; the latest stays."""
+    spec = spec_of(place)
+    pairs = [lab().issue(spec) for _ in range(4)]
+
+    def prepare() -> None:
+        for each in pairs:
+            place.store.publish(each, NOW)
+
+    def act() -> None:
+        GenerationStore(place.history, keep=1).retire(spec, LATER)
+        assert len(place.store.history(spec)) == 1
+
+    return Scene(
+        spec=spec,
+        prepare=prepare,
+        act=act,
+        before=rendered(pairs[-1]),
+        after=rendered(pairs[-1]),
+        fresh=lab().issue(spec),
+    )
+
+
 def replaced_by_hand(place: Place) -> Scene:
     """Somebody replaced all links by a pair of their own."""
     spec = spec_of(place)
@@ -221,7 +248,8 @@ def other_outputs(place: Place) -> Scene:
 
 
 SCENES = (
-    first_publication, adoption, renewal, restoring, retiring, replaced_by_hand, other_outputs,
+    first_publication, adoption, renewal, restoring, retiring, pruning, replaced_by_hand,
+    other_outputs,
 )  # fmt: skip
 
 
@@ -260,7 +288,7 @@ def assert_private(place: Place) -> None:
 
 
 def assert_converges(place: Place, scene: Scene) -> None:
-    """The next publication works, shows itself, and leaves no litter behind."""
+    """The next publication works, shows itself, leaves no litter, and can be taken back."""
     published = place.store.publish(scene.fresh, LATER + timedelta(hours=1))
     assert scene.shown() == rendered(scene.fresh)
     place.store.retire(scene.fresh.spec, LATER + timedelta(hours=1))
@@ -275,4 +303,6 @@ def assert_converges(place: Place, scene: Scene) -> None:
     assert not litter
     generations = place.home / ".certrotd" / "gen" / "server"
     assert [each.name for each in generations.iterdir()] == [published.generation]
+    if published.previous:
+        assert place.store.history(scene.fresh.spec)[-1] == published.previous
     assert_private(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import certrotd
 from tests.cli.node import Node
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----(.+?)-----END", re.DOTALL)
 GENERATION = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{6}")
 PATIENCE = 60.0
+TRIED = str(Path(certrotd.__file__).parents[1])
+"""Where the package is that is tried."""
 
 
 @dataclass(slots=True)
@@ -38,14 +42,14 @@ class Canary:
         """Where etcd's script writes down what it was given."""
         return self.node.directory / "seen"
 
-    def run(self, *words: str, umask: int = -1) -> int:
+    def run(self, *words: str, umask: int = -1, **environment: str) -> int:
         """Run a command as a process, to its end."""
-        process = self.start(*words, umask=umask)
+        process = self.start(*words, umask=umask, **environment)
         self.said += process.communicate(timeout=PATIENCE)[0]
         self.collect()
         return process.returncode
 
-    def start(self, *words: str, umask: int = -1) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, umask: int = -1, **environment: str) -> subprocess.Popen[bytes]:
         scratch = self.node.directory / "tmp"
         scratch.mkdir(exist_ok=True)
         return subprocess.Popen(
@@ -53,7 +57,8 @@ class Canary:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(scratch)},
+            env={"PATH": os.environ["PATH"], "TMPDIR": str(scratch), "PYTHONPATH": TRIED}
+            | environment,
             cwd=scratch,
             umask=umask,
         )
@@ -130,10 +135,7 @@ def test_no_key_is_anywhere_but_in_outputs_and_history(canary: Canary) -> None:
 def test_a_kill_in_the_middle_leaves_no_key_elsewhere(canary: Canary) -> None:
     component(canary, tail="while :; do sleep 0.05; done")
     process = canary.start("rotate", "--yes")
-    deadline = time.monotonic() + PATIENCE
-    while not canary.seen.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    _await_script(canary)
     for name in ("cmdline", "environ"):
         canary.said += Path(f"/proc/{process.pid}/{name}").read_bytes()
     process.send_signal(signal.SIGKILL)
@@ -143,6 +145,50 @@ def test_a_kill_in_the_middle_leaves_no_key_elsewhere(canary: Canary) -> None:
     component(canary)
     assert canary.run("rotate", "--yes") == 0
     assert canary.strays() == []
+
+
+def test_a_crash_leaves_no_core_dump(canary: Canary) -> None:
+    component(canary, tail="while :; do sleep 0.05; done")
+    allowed = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (allowed[1], allowed[1]))
+    try:
+        process = canary.start("rotate", "--yes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, allowed)
+    _await_script(canary)
+    process.send_signal(signal.SIGSEGV)
+    _end_script(canary)
+    canary.said += process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == -signal.SIGSEGV
+    canary.collect()
+    assert [path for path in canary.files() if path.name.startswith("core")] == []
+    assert canary.strays() == []
+
+
+def test_a_defect_whose_message_quotes_secrets_is_told_without_them(
+    canary: Canary,
+) -> None:
+    (canary.node.directory / "tmp").mkdir()
+    (canary.node.directory / "tmp" / "sitecustomize.py").write_text(
+        "from certrotd.rotator import Rotator\n"
+        "def run(self, wish):\n"
+        "    key = '-----BEGIN PRIVATE KEY-----\\nCanaryCanary\\n-----END PRIVATE KEY-----'\n"
+        "    raise ValueError(f'{key} hvs.CAESICanaryCanaryCanary0123')\n"
+        "Rotator.run = run\n"
+    )
+    assert canary.run("rotate", "--yes", PYTHONPATH=f"{canary.node.directory / 'tmp'}:{TRIED}") == 1
+    assert b"Traceback" in canary.said
+    assert b"ValueError" in canary.said
+    assert b"PRIVATE KEY" not in canary.said
+    assert b"CanaryCanary" not in canary.said
+
+
+def _await_script(canary: Canary) -> None:
+    """Wait until etcd's script runs: then certrotd is in the middle, its keys in memory."""
+    deadline = time.monotonic() + PATIENCE
+    while not canary.seen.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def _end_script(canary: Canary) -> None:
