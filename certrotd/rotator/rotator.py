@@ -96,6 +96,7 @@ class Rotator:
         Raises:
             LockHeld: another certrotd works on this node.
             PermanentError: there is nothing to go back to.
+            GateClosed: the component would not start again; nothing was changed.
             CertrotdError: it did not work; what was published by then is owed.
         """
         world = self._world
@@ -118,11 +119,13 @@ class Rotator:
                     f"{name}: {wanted} is kept" if not generation else f"{name}: {wanted} is gone",
                     hint=f"`certrotd history {name}` lists what there is",
                 )
+            decision = decided_for(world, component, (spec for spec, _ in back))
+            stepper = Stepper(world, run, seen)
+            stepper.check_startable(component, decision)
             # First the hold: the daemon would replace the old pair within the minute.
             world.hold.place(f"{name} was rolled back by an operator", started_at)
             world.log(Event.HOLD_PLACED, component=name, reason="rolled back by an operator")
-            decision = decided_for(world, component, (spec for spec, _ in back))
-            evidence = Stepper(world, run, seen).put_back(component, back, decision)
+            evidence = stepper.put_back(component, back, decision)
             step = StepReport(component=name, result=Result.ROLLED_BACK, evidence=evidence)
             return RunReport(
                 run=run,

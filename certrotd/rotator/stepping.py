@@ -191,7 +191,17 @@ class Stepper:
             evidence = wait_until_held(self._world, gates, limit)
             if closed := [each for each in evidence if not each.holds]:
                 raise unhealthy(component, closed)
-        if step.decision and step.decision.restart and (bad := unusable(self._world, component)):
+        self.check_startable(component, step.decision)
+
+    def check_startable(self, component: Component, decision: Decision | None) -> None:
+        """Refuse to touch a component that must be restarted and would not start again.
+
+        Raises:
+            GateClosed: the files that would keep it down.
+        """
+        if decision is None or not decision.restart or self._is_stopped(component):
+            return
+        if bad := unusable(self._world, component):
             raise GateClosed(
                 f"{component.name} must be restarted and would not start again: {'; '.join(bad)}",
                 component=component.name,

@@ -91,8 +91,7 @@ MUTANTS = (
     Mutant("restarted though it would not start", ACTIVATING,
            "if bad := unusable(world, component):", "if bad := ():", LIVES),
     Mutant("published though it would not start", STEPPING,
-           "if step.decision and step.decision.restart and (bad := unusable(self._world, component)"
-           "):", "if bad := ():", LIVES),
+           "if bad := unusable(self._world, component):", "if bad := ():", LIVES),
     Mutant("not asked whether it was started anew", ACTIVATING,
            "holds = started >= moment - START_PRECISION", "holds = True", LIVES),
     Mutant("what it read before it changed is forgotten", "rotator/looking.py",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from certrotd.core import render, x509
+from certrotd.core.errors import GateClosed
 from certrotd.core.model import (
     ActivationKind,
     ComponentName,
@@ -307,6 +309,22 @@ def test_owed_work_of_a_killed_run_is_decided_on_the_safe_side(
     monkeypatch.undo()
     assert made.rotator.plan(Wish()).steps[0].owed is not None
     assert decision(made).restart
+
+
+def test_an_operators_rollback_changes_nothing_if_the_process_would_not_start_again() -> None:
+    made = stage("kubeconfig-embedded", SIGNING)
+    made.run()
+    made.clock.advance(timedelta(minutes=1))
+    serial, entries = made.serial("apiserver"), len(made.journal.entries)
+    made.runtimes[API].seen[SIGNING.path] = SeenFile(
+        file=SIGNING, changed_at=None, problem="no such file"
+    )
+    with pytest.raises(GateClosed, match="no such file"):
+        made.rotator.rollback(API)
+    files = made.store.read(made.components[0].certificates[0]).files
+    assert x509.parse_certificate(render.identity(files).chain[0]).serial == serial
+    assert len(made.journal.entries) == entries
+    assert made.hold.present is None
 
 
 def test_an_operators_rollback_restarts_only_what_must() -> None:
