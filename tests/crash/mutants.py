@@ -100,8 +100,10 @@ MUTANTS = (
     Mutant("a file of the future counts", "core/deciding.py", "started < each.changed_at <= now",
            "started < each.changed_at", LIVES),
     Mutant("rollback without activation", STEPPING,
-           "if progress.activated or component.activation in _RELOADING:",
+           "if uses and not self._is_stopped(component):",
            "if False:", LIVES),
+    Mutant("rollback wakes what is down", STEPPING,
+           "if uses and not self._is_stopped(component):", "if uses:", LIVES),
     Mutant("no rollback", STEPPING, "        if back:\n            again", "        if False:\n"
            "            again", LIVES),
     Mutant("failure places no hold", STEPPING,
