@@ -1,7 +1,7 @@
 """The composition root: a Config to adapters, a World and a Rotator.
 
-With `keepers`, the only module that knows which adapter stands behind which port. What not every
-command needs is imported where it is needed: `status` must be quick.
+With `keepers` and `cluster`, the only module that knows which adapter stands behind which port.
+What not every command needs is imported where it is needed: `status` must be quick.
 """
 
 # ruff: noqa: PLC0415
@@ -82,7 +82,7 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
     clock = SystemClock()
     root = config.settings
     sessions = {
-        name: VaultSession(_connection(vault), clock, log, stop)
+        name: VaultSession(connection(vault), clock, log, stop)
         for name, vault in root.vaults.items()
     }
     outputs = {spec.name: spec.outputs for each in config.components for spec in each.certificates}
@@ -99,7 +99,7 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
         ),
         clock=clock,
         issuers={
-            IssuerName(name): _issuer(each, sessions, clock) for name, each in root.issuers.items()
+            IssuerName(name): issuer(each, sessions, clock) for name, each in root.issuers.items()
         },
         store=GenerationStore(str(state / "history"), keep=limits.history),
         keepers={
@@ -153,7 +153,8 @@ def serve(path: Path, log: Log) -> None:
     Daemon(charge, clock=clock, log=pulse, notifier=notifier, stop=stop).run()
 
 
-def _connection(vault: settings.Vault) -> VaultConnection:
+def connection(vault: settings.Vault) -> VaultConnection:
+    """Say how a Vault server is reached, and who asks."""
     return VaultConnection(
         address=vault.address,
         namespace=vault.namespace,
@@ -190,16 +191,17 @@ def _auth(auth: settings.Auth) -> AppRoleAuth | TokenRoleAuth | CertificateAuth 
     return TokenFileAuth(path=given(auth.token_file))
 
 
-def _issuer(issuer: settings.Issuer, sessions: Mapping[str, VaultSession], clock: Clock) -> Issuer:
-    if pki := issuer.vault:
+def issuer(section: settings.Issuer, sessions: Mapping[str, VaultSession], clock: Clock) -> Issuer:
+    """Build who signs, over the sessions of its servers; touches neither network nor disk."""
+    if pki := section.vault:
         return VaultIssuer(
             sessions[pki.connection],
             mount=pki.mount,
             endpoint=pki.endpoint,
             issuer_ref=pki.issuer_ref,
-            anchors_file=given(issuer.trust_anchors),
+            anchors_file=given(section.trust_anchors),
         )
-    authority = given(issuer.ca)
+    authority = given(section.ca)
     return FileAuthority(
-        authority.certificate, authority.key, clock.now, anchors_file=issuer.trust_anchors
+        authority.certificate, authority.key, clock.now, anchors_file=section.trust_anchors
     )

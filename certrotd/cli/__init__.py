@@ -13,6 +13,7 @@ import click
 import certrotd
 from certrotd.cli.configuring import completion, config
 from certrotd.cli.demonstrating import demo
+from certrotd.cli.kubelets import kubelet
 from certrotd.cli.looking import check, history, inspect, plan, status
 from certrotd.cli.outcome import ExitCode, of_error
 from certrotd.cli.presetting import presets
@@ -22,6 +23,7 @@ from certrotd.core.errors import CertrotdError
 _GROUPS = (
     ("Look", (plan, status, check, history, inspect)),
     ("Act", (rotate, run, rollback, hold, resume)),
+    ("Kubelets", (kubelet,)),
     ("Set up", (config, presets, demo, completion)),
 )
 

@@ -29,7 +29,9 @@ def check(root: settings.Root, faults: Faults) -> None:
         _vault(("vaults", name), vault, faults)
     for name, issuer in root.issuers.items():
         _issuer(("issuers", name), issuer, root, faults)
-    if not root.components:
+    if root.kubelet_approver:
+        _approver(("kubelet_approver",), root.kubelet_approver, root, faults)
+    elif not root.components:
         faults.add(("components",), "must name at least one component")
     _Components(root, faults).check()
     _order(root, faults)
@@ -53,6 +55,29 @@ def _issuer(at: Location, given: settings.Issuer, root: settings.Root, faults: F
             "is required: the CA certificates that answers are checked against are pinned here, "
             "never taken from an answer",
         )
+
+
+def _approver(
+    at: Location, given: settings.KubeletApprover, root: settings.Root, faults: Faults
+) -> None:
+    issuers = Table("issuer", root.issuers, ("issuers",))
+    for name, signer in (("client", given.signers.client), ("serving", given.signers.serving)):
+        if signer:
+            faults.reference((*at, "signers", name, "issuer"), signer.issuer, issuers)
+            issuer = root.issuers.get(signer.issuer)
+            if issuer and issuer.vault and issuer.vault.endpoint == "issue":
+                message = "makes keys itself (endpoint `issue`), and a kubelet's key is its own"
+                faults.add((*at, "signers", name, "issuer"), message)
+    if given.policy.shortest > given.policy.longest:
+        faults.add((*at, "policy", "shortest"), "is longer than `longest`")
+    access = given.api
+    if access.kubeconfig and access.server:
+        faults.add((*at, "api"), "at most one of kubeconfig, server must be given")
+    files = ("ca_file", "certificate", "key", "token_file")
+    for key in [each for each in files if getattr(access, each) and not access.server]:
+        faults.add((*at, "api", key), "goes with `server` only")
+    if bool(access.certificate) != bool(access.key):
+        faults.add((*at, "api"), "certificate and key go together")
 
 
 def _order(root: settings.Root, faults: Faults) -> None:

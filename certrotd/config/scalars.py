@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import time, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -202,6 +202,14 @@ def address(text: str) -> IPv4Address | IPv6Address:
     if "%" in text:
         raise ValueError("is an IP address with a scope; write it without '%'")
     return parsed
+
+
+def network(text: str) -> IPv4Network | IPv6Network:
+    """Parse a network, `address/length` without host bits."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError("is no network; write for example 10.0.0.0/8") from None
 
 
 def host(text: str) -> str:

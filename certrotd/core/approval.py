@@ -14,15 +14,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from certrotd.core import x509
-from certrotd.core.model.kubelets import NODE_PREFIX, NODES, Purpose, Ruling, Verdict
+from certrotd.core.model.kubelets import (
+    NODE_PREFIX,
+    NODES,
+    NodeFacts,
+    Purpose,
+    Ruling,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from ipaddress import IPv4Address, IPv6Address
 
     from certrotd.core.model.kubelets import (
         ApprovalPolicy,
-        NodeFacts,
         ParsedRequest,
         SubmittedRequest,
     )
@@ -76,6 +83,11 @@ def node_name(submitted: SubmittedRequest) -> str | None:
     return names[0].removeprefix(NODE_PREFIX)
 
 
+def is_node_name(name: str) -> bool:
+    """Tell whether a node could have this name."""
+    return len(name) <= _LONGEST_NAME and _NODE_NAME.fullmatch(name) is not None
+
+
 def judge(
     submitted: SubmittedRequest, node: NodeFacts, policy: ApprovalPolicy, now: datetime
 ) -> Verdict:
@@ -105,6 +117,35 @@ def judge(
     return Verdict(ruling=Ruling.APPROVED, rule="all", detail=who)
 
 
+def objection(submitted: SubmittedRequest, policy: ApprovalPolicy) -> Verdict | None:
+    """Return why a request must not be signed, whoever approved it; None if nothing is against it.
+
+    Only what can never become right counts: who approved it may know more of its node than we do.
+    """
+    purpose = purpose_of(submitted, policy)
+    if purpose is None:
+        detail = f"signer {submitted.signer} is not served here"
+        return Verdict(ruling=Ruling.PASSED_OVER, rule="signer", detail=detail)
+    try:
+        parsed = x509.parse_request(submitted.request)
+    except ValueError as e:
+        return Verdict(ruling=Ruling.DENIED, rule="request", detail=str(e))
+    # Rules that deny look at no node and no time.
+    node = NodeFacts(name="", exists=False)
+    case = Case(
+        submitted=submitted,
+        purpose=purpose,
+        parsed=parsed,
+        node=node,
+        policy=policy,
+        now=submitted.created_at,
+    )
+    for rule, ruling, check in RULES:
+        if ruling is Ruling.DENIED and (problem := check(case)) is not None:
+            return Verdict(ruling=ruling, rule=rule, detail=problem)
+    return None
+
+
 def foreign(case: Case) -> str | None:
     """Make sure that the request has nothing that a kubelet's never has."""
     return f"it carries {', '.join(case.parsed.foreign)}" if case.parsed.foreign else None
@@ -116,7 +157,7 @@ def subject(case: Case) -> str | None:
     if len(names) != 1 or not names[0].startswith(NODE_PREFIX):
         return f"CN is {_told(names)}, not {NODE_PREFIX}NAME"
     name = names[0].removeprefix(NODE_PREFIX)
-    if len(name) > _LONGEST_NAME or not _NODE_NAME.fullmatch(name):
+    if not is_node_name(name):
         return f"{name!r} is no name of a node"
     if organizations != (NODES,):
         return f"O is {_told(organizations)}, not exactly [{NODES}]"
@@ -189,14 +230,22 @@ def no_names(case: Case) -> str | None:
 
 
 def shapes(case: Case) -> str | None:
-    """Make sure that names are host names without wildcards, and addresses lie where they may."""
+    """Make sure that names are host names without wildcards, and addresses lie where they may.
+
+    A kubelet reports its node's names and addresses itself. One that was taken over must not get
+    those of the API server, of services, or of every machine.
+    """
     for name in case.parsed.dns_names:
-        if len(name) > _LONGEST_NAME or not _NODE_NAME.fullmatch(name.lower()):
+        if not is_node_name(name.lower()):
             return f"DNS name {name!r} is no host name"
+        if _is_reserved(name.lower(), case.policy.reserved_names):
+            return f"DNS name {name!r} is never a kubelet's"
     networks = case.policy.networks
     for address in case.parsed.ip_addresses:
         if networks and not any(address in network for network in networks):
             return f"address {address} lies in none of the allowed networks"
+        if not networks and _is_of_no_node(address):
+            return f"address {address} is of no node alone"
     return None
 
 
@@ -253,6 +302,15 @@ RULES: tuple[tuple[str, Ruling, Callable[[Case], str | None]], ...] = (
     ("rate", Ruling.PENDING, rate),
 )
 """In order: the rule's name, what becomes of a request that breaks it, the check."""
+
+
+def _is_reserved(name: str, reserved: tuple[str, ...]) -> bool:
+    """Tell whether a name is one of them, or below one that begins with a dot."""
+    return any(name.endswith(e) if e.startswith(".") else name == e for e in reserved)
+
+
+def _is_of_no_node(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_loopback or address.is_unspecified or address.is_multicast
 
 
 def _is_rsa(parsed: ParsedRequest) -> bool:

@@ -7,7 +7,7 @@ ours, and every name and usage exactly as specified. All differences are named a
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from certrotd.core import x509
 from certrotd.core.errors import Mismatch, Rejected
@@ -34,16 +34,84 @@ def verify(issued: Issued, anchors: tuple[bytes, ...], now: datetime, skew: time
     """
     spec = issued.spec
     try:
-        chain = tuple(map(x509.parse_certificate, issued.chain))
         mine = x509.owns(issued.private_key, issued.chain[0]) if issued.chain else False
         public_key = x509.public_key_of(issued.private_key)
+    except ValueError as e:
+        raise Rejected(spec.name, (_mismatch("answer", "certificates", str(e)),)) from e
+    compared = _compare(spec, issued.chain, public_key, anchors, now, skew)
+    mismatches = compared.mismatches
+    if compared.leaf.public_key == public_key and not mine:
+        verifies = _mismatch("private key", "one whose signature verifies", "one that does not")
+        mismatches = (verifies, *mismatches)
+    if mismatches:
+        raise Rejected(spec.name, mismatches)
+    return Verified(
+        spec=spec,
+        leaf=compared.leaf,
+        chain=compared.chain,
+        anchors=anchors,
+        private_key=issued.private_key,
+        issued_at=issued.issued_at,
+    )
+
+
+def verify_for(
+    spec: CertificateSpec,
+    chain: tuple[bytes, ...],
+    public_key: str,
+    anchors: tuple[bytes, ...],
+    now: datetime,
+    skew: timedelta,
+) -> tuple[ParsedCertificate, tuple[bytes, ...]]:
+    """Return leaf and chain for somebody else, whose private key is not here.
+
+    Args:
+        spec: What was asked for.
+        chain: The answer, PEM, leaf first.
+        public_key: SHA-256 over the SubjectPublicKeyInfo that was to be certified.
+        anchors: The pinned trust.
+        now: The time.
+        skew: How far clocks may be apart.
+
+    Raises:
+        Rejected: the answer differs from the specification; every difference is in it.
+    """
+    compared = _compare(spec, chain, public_key, anchors, now, skew)
+    if compared.mismatches:
+        raise Rejected(spec.name, compared.mismatches)
+    return compared.leaf, compared.chain
+
+
+class _Compared(NamedTuple):
+    """An answer, its chain without the anchor, and in what it differs."""
+
+    leaf: ParsedCertificate
+    chain: tuple[bytes, ...]
+    mismatches: tuple[Mismatch, ...]
+
+
+def _compare(
+    spec: CertificateSpec,
+    answered: tuple[bytes, ...],
+    public_key: str,
+    anchors: tuple[bytes, ...],
+    now: datetime,
+    skew: timedelta,
+) -> _Compared:
+    """Compare all but the private key.
+
+    Raises:
+        Rejected: there is nothing to compare.
+    """
+    try:
+        chain = tuple(map(x509.parse_certificate, answered))
     except ValueError as e:
         raise Rejected(spec.name, (_mismatch("answer", "certificates", str(e)),)) from e
     if not chain:
         raise Rejected(spec.name, (_mismatch("answer", "a certificate", "none"),))
     leaf = chain[0]
     mismatches = [
-        *_key(leaf, spec, public_key, mine=mine),
+        *_key(leaf, spec, public_key),
         *_leaves(chain),
         *_names(leaf, spec),
         *_usages(leaf, spec),
@@ -52,34 +120,21 @@ def verify(issued: Issued, anchors: tuple[bytes, ...], now: datetime, skew: time
     # The leaf may have been signed by a clock that is ahead; `_life` says how far it may be.
     at = max(now, leaf.not_before) if leaf.not_before <= now + skew else now
     try:
-        path = x509.build_path(issued.chain, anchors, at)
+        path = x509.build_path(answered, anchors, at)
     except ValueError as e:
         mismatches.append(_mismatch("chain", "a path to a pinned trust anchor", str(e)))
         path = ()
     mismatches += _outliving(leaf, path)
-    if mismatches:
-        raise Rejected(spec.name, tuple(mismatches))
-    return Verified(
-        spec=spec,
-        leaf=leaf,
-        chain=path[:-1],
-        anchors=anchors,
-        private_key=issued.private_key,
-        issued_at=issued.issued_at,
-    )
+    return _Compared(leaf, path[:-1], tuple(mismatches))
 
 
 def _mismatch(field: str, expected: object, actual: object) -> Mismatch:
     return Mismatch(field=field, expected=str(expected), actual=str(actual))
 
 
-def _key(
-    leaf: ParsedCertificate, spec: CertificateSpec, public_key: str, *, mine: bool
-) -> Iterator[Mismatch]:
+def _key(leaf: ParsedCertificate, spec: CertificateSpec, public_key: str) -> Iterator[Mismatch]:
     if leaf.public_key != public_key:
         yield _mismatch("public key", f"SHA-256 {public_key}", leaf.public_key)
-    elif not mine:
-        yield _mismatch("private key", "one whose signature verifies", "one that does not")
     if leaf.key != spec.key:
         yield _mismatch("key", spec.key, leaf.key)
     bits = int(leaf.serial, 16).bit_length()

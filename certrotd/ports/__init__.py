@@ -272,6 +272,16 @@ class Event(StrEnum):
     RETIRING_FAILED = "retiring_failed"
     HOLD_PLACED = "hold_placed"
     HOLD_LIFTED = "hold_lifted"
+    LEADERSHIP_TAKEN = "leadership_taken"
+    LEADERSHIP_LOST = "leadership_lost"
+    REQUEST_APPROVED = "request_approved"
+    REQUEST_DENIED = "request_denied"
+    REQUEST_LEFT_PENDING = "request_left_pending"
+    REQUEST_SIGNED = "request_signed"
+    SIGNING_FAILED = "signing_failed"
+    RECORDING_FAILED = "recording_failed"
+    JUDGING_FAILED = "judging_failed"
+    CLUSTER_UNAVAILABLE = "cluster_unavailable"
 
     @property
     def severity(self) -> str:
@@ -292,6 +302,9 @@ _WARNINGS = frozenset(
         Event.ROLLBACK_STARTED,
         Event.COMPONENT_ROLLED_BACK,
         Event.HOLD_PLACED,
+        Event.LEADERSHIP_LOST,
+        Event.REQUEST_DENIED,
+        Event.CLUSTER_UNAVAILABLE,
     }
 )
 

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
+    from ipaddress import IPv4Address, IPv6Address
 
-    from certrotd.core.model.kubelets import NodeFacts, Purpose, SubmittedRequest, Verdict
+    from certrotd.core.model.kubelets import (
+        KnownNames,
+        NodeFacts,
+        Purpose,
+        SubmittedRequest,
+        Verdict,
+    )
 
 
 class SigningRequests(Protocol):
@@ -129,3 +136,25 @@ class Leadership(Protocol):
 
     def release(self) -> None:
         """Give it up, so that a standby need not wait; never raises."""
+
+
+class Inventory(Protocol):
+    """Names and addresses that somebody else than the cluster vouches for."""
+
+    def of(self, node: str) -> KnownNames:
+        """Return those of one node; none if it is not in there.
+
+        Raises:
+            TransientError, PermanentError: it cannot be read.
+        """
+
+
+class Resolver(Protocol):
+    """The DNS."""
+
+    def addresses(self, name: str) -> frozenset[IPv4Address | IPv6Address]:
+        """Return what a name resolves to; nothing if there is no such name.
+
+        Raises:
+            TransientError: it cannot be told now.
+        """

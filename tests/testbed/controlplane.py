@@ -74,7 +74,7 @@ class ControlPlane:
         chosen = dict(zip(names, free_ports(len(names), HOST), strict=True))
         self.ports = Ports(**chosen)
         self.layout = Layout(root=directory, ports=self.ports, embed=embed)
-        self._extra = dict(extra_arguments or {})
+        self.extra_arguments = dict(extra_arguments or {})
         self._supervisors = {
             name: ServerProcess(
                 f"{name}-supervisor",
@@ -139,7 +139,7 @@ class ControlPlane:
         self._prepare()
         for name in (each for each in COMPONENTS if not names or each in names):
             argv = [str(ensure(name)), *arguments(name, self.layout, self.run)]
-            argv += self._extra.get(name, ())
+            argv += self.extra_arguments.get(name, ())
             argv_file(self.run, name).write_text(json.dumps(argv))
             self._supervisors[name].start()
             self.wait_ready(name)

@@ -107,7 +107,16 @@ ATTACKS: dict[str, tuple[SubmittedRequest, Ruling, str]] = {
         submitted(pem(), Purpose.SERVING), Ruling.DENIED, "names",
     ),
     "a name that is not the node's": (
-        serving(*dns("node-1", "kubernetes.default.svc")), Ruling.PENDING, "addresses",
+        serving(*dns("node-1", "node-2.example")), Ruling.PENDING, "addresses",
+    ),
+    "the API server's name": (
+        serving(*dns("node-1", "Kubernetes")), Ruling.DENIED, "shapes",
+    ),
+    "a service's name": (
+        serving(*dns("node-1", "kubernetes.default.svc")), Ruling.DENIED, "shapes",
+    ),
+    "an address of every machine": (
+        serving(*ips("10.0.0.11", "127.0.0.1")), Ruling.DENIED, "shapes",
     ),
     "an address that is not the node's": (
         serving(*ips("10.0.0.11", "10.0.0.12")), Ruling.PENDING, "addresses",
@@ -368,9 +377,35 @@ def test_no_bytes_break_the_parser(raw: bytes) -> None:
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_a_request_with_one_byte_changed_is_never_approved(at: int, flip: int) -> None:
     der = bytearray(base64.b64decode(b"".join(pem().splitlines()[1:-1])))
+    signed = x509.load_der_x509_csr(bytes(der)).tbs_certrequest_bytes
     der[at % len(der)] ^= flip
-    assert judge(submitted(labelled(bytes(der)))).ruling is not Ruling.APPROVED
+    verdict = judge(submitted(labelled(bytes(der))))
+    # Of a signature with an even last byte, DER allows to call the last bit unused.
+    if verdict.ruling is Ruling.APPROVED:
+        assert x509.load_der_x509_csr(bytes(der)).tbs_certrequest_bytes == signed
 
 
 def test_every_key_of_the_configuration_may_be_allowed() -> None:
     assert POLICY.keys == frozenset(KeyAlgorithm)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_is_denied_is_never_signed_whoever_approved_it(attack: str) -> None:
+    request, ruling, rule = ATTACKS[attack]
+    objection = approval.objection(replace(request, approved="a person said so"), POLICY)
+    if ruling is Ruling.PENDING:
+        assert objection is None  # a person may know more of the node
+    else:
+        assert objection is not None
+        assert (objection.ruling, objection.rule) == (ruling, rule)
+
+
+def test_nothing_is_against_what_a_kubelet_asks_for() -> None:
+    assert approval.objection(submitted(pem()), POLICY) is None
+    assert approval.objection(serving(), POLICY) is None
+
+
+def test_networks_that_are_given_are_the_only_ones() -> None:
+    loopback = replace(NODE, ip_addresses=frozenset({ip_address("127.0.0.1")}))
+    policy = replace(POLICY, networks=(ip_network("127.0.0.0/8"),))
+    assert judge(serving(*ips("127.0.0.1")), policy, loopback).ruling is Ruling.APPROVED

@@ -45,6 +45,8 @@ class ApiNodes:
         if (kept := self._kept.get(name)) and now - kept[0] < FRESH:
             return kept[1]
         found = self._read(name)
+        if not found.exists:
+            return found  # it may be about to be made
         self._kept[name] = (now, found)
         self._kept.move_to_end(name)
         if len(self._kept) > MOST:

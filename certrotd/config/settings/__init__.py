@@ -36,6 +36,15 @@ from certrotd.config.settings.issuers import (
     Vault,
     VaultPki,
 )
+from certrotd.config.settings.kubelets import (
+    ApproverLease,
+    ClusterAccess,
+    KubeletApprover,
+    KubeletGuard,
+    KubeletIssuer,
+    KubeletPolicy,
+    KubeletSigners,
+)
 from certrotd.config.settings.preset import Preset, PresetIssuers
 from certrotd.config.settings.probes import (
     ApiserverGate,
@@ -57,12 +66,14 @@ __all__ = [
     "ActivationCommand",
     "ApiserverGate",
     "AppRole",
+    "ApproverLease",
     "Auth",
     "Authority",
     "Auto",
     "Certificate",
     "CertificateLogin",
     "ClientProof",
+    "ClusterAccess",
     "Command",
     "Component",
     "Container",
@@ -71,6 +82,11 @@ __all__ = [
     "Gate",
     "HttpGate",
     "Issuer",
+    "KubeletApprover",
+    "KubeletGuard",
+    "KubeletIssuer",
+    "KubeletPolicy",
+    "KubeletSigners",
     "LeaseGate",
     "Limits",
     "LogSettings",
@@ -168,3 +184,5 @@ class Root(Section):
     """Issuers by name."""
     components: Mapping[Name, Component] = MappingProxyType({})
     """Components by name."""
+    kubelet_approver: KubeletApprover | None = None
+    """The approver of kubelets' requests: `certrotd kubelet approve`."""

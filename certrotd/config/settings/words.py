@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: the annotations are read while certrotd runs.
 
 from datetime import time, timedelta
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated
 
 from certrotd.config import scalars
@@ -43,6 +43,7 @@ Unit = Annotated[str, Written(scalars.unit, "a systemd unit", "etcd.service")]
 Mount = Annotated[str, Written(scalars.mount, "a path in Vault", "pki/etcd")]
 DnsName = Annotated[str, Written(scalars.dns_name, "a DNS name", "etcd-0.example")]
 Address = Annotated[IPv4Address | IPv6Address, Written(scalars.address, "an IP address", "::1")]
+Network = Annotated[IPv4Network | IPv6Network, Written(scalars.network, "a network", "10.0.0.0/8")]
 Host = Annotated[str, Written(scalars.host, "a DNS name or an IP address", "etcd-0.example")]
 HostPort = Annotated[str, Written(scalars.host_port, "host:port", "127.0.0.1:2379")]
 HttpsUrl = Annotated[str, Written(scalars.https_url, "an https:// URL", "https://vault:8200")]

@@ -81,6 +81,14 @@ class SubmittedRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNames:
+    """Names and addresses of one node."""
+
+    dns_names: frozenset[str] = frozenset()
+    ip_addresses: frozenset[IPv4Address | IPv6Address] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
     """What the cluster, and an inventory, know of one node.
 
@@ -96,12 +104,18 @@ class NodeFacts:
     approved: tuple[datetime, ...] = ()
 
 
+RESERVED = ("localhost", ".localhost", "kubernetes", "kubernetes.default", ".svc", ".cluster.local")
+"""Names of every machine, of the API server, of services."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalPolicy:
     """What is approved; everything else is not.
 
     `bootstrap_groups` may ask for the first client certificate of a node that does not exist, or
-    was not seen for `rejoin_after`. `networks` (none: all) are where serving addresses may lie.
+    was not seen for `rejoin_after`. `networks` (none: all but loopback and multicast) are where
+    serving addresses may lie. `reserved_names` are never certified; one that begins with a dot
+    stands for all below it.
     `per_hour` bounds the approvals of one node and purpose. A second certificate is not approved
     while the first is younger than `not_within`.
     """
@@ -116,6 +130,7 @@ class ApprovalPolicy:
     per_hour: int = 6
     not_within: timedelta = timedelta(0)
     most_dns_names: int = 4
+    reserved_names: tuple[str, ...] = RESERVED
 
 
 class Ruling(StrEnum):

@@ -1,0 +1,98 @@
+"""Commands about kubelets, which are never part of the daily run."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from certrotd.cli.options import config_option, emit, output_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from certrotd.cluster import Watch
+    from certrotd.core.model.kubelets import SubmittedRequest, Verdict
+
+
+@click.group()
+def kubelet() -> None:
+    """Look after kubelets, which are never part of the daily run.
+
+    \b
+    Examples:
+      certrotd kubelet approve                # on the control plane: approve and sign
+      certrotd kubelet approve --dry-run      # what it would do with the requests there are
+    """
+
+
+@kubelet.command()
+@config_option
+@output_option
+@click.option("--once", is_flag=True, help="Look at all requests there are, once, and end.")
+@click.option("--dry-run", is_flag=True, help="Only show the verdicts; asks for no Lease.")
+def approve(config_path: Path, form: str, *, once: bool, dry_run: bool) -> None:
+    """Approve what kubelets ask for, exactly as the policy allows, and have it signed.
+
+    Runs until SIGTERM; SIGHUP reads the configuration again. Of several instances the one with
+    the Lease works. Whatever is not right now stays pending and is looked at again; only what can
+    never become right is denied. Every verdict is an Event and a line of the log.
+
+    \b
+    Examples:
+      certrotd kubelet approve -c /etc/certrotd/certrotd.yaml
+      certrotd kubelet approve --dry-run -o json | jq '.requests[] | select(.ruling != "approved")'
+    """
+    from certrotd.cluster import serve_approver, watch
+    from certrotd.config import load
+    from certrotd.logs import open_log, silent
+
+    config = load(config_path)
+    settings = config.settings.log
+    if dry_run:
+        shown = watch(config, silent, threading.Event())
+        found = list(_verdicts(shown))
+        shown.close()
+        emit(form, {"requests": [_data(*each) for each in found]}, lambda: _text(found))
+        return
+    log = open_log(sys.stderr, form=settings.format, level=settings.level)
+    if once:
+        now = watch(config, log, threading.Event())
+        for request in now.requests.everything():
+            now.approver.see(request)
+        now.close()
+        return
+    serve_approver(config_path, log)
+
+
+def _verdicts(shown: Watch) -> Iterator[tuple[SubmittedRequest, Verdict]]:
+    """Judge all that nobody ruled on yet."""
+    for request in shown.requests.everything():
+        if request.is_open:
+            yield request, shown.approver.verdict(request)
+
+
+def _data(request: SubmittedRequest, verdict: Verdict) -> dict[str, object]:
+    return {
+        "request": request.name,
+        "signer": request.signer,
+        "requester": request.username,
+        "ruling": str(verdict.ruling),
+        "rule": verdict.rule,
+        "detail": verdict.detail,
+    }
+
+
+def _text(found: list[tuple[SubmittedRequest, Verdict]]) -> str:
+    from certrotd.cli.tables import table
+
+    if not found:
+        return "No request waits for a verdict."
+    rows = [
+        (request.name, request.username, verdict.ruling, verdict.rule, verdict.detail)
+        for request, verdict in found
+    ]
+    return table(("REQUEST", "REQUESTER", "VERDICT", "RULE", "DETAIL"), rows)

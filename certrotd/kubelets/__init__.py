@@ -1,0 +1,1 @@
+"""The kubelets' own path, which is never part of the daily run."""
