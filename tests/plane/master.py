@@ -159,17 +159,29 @@ class Master:
         self._drop_ins.append(name)
         self.container.add_unit(name, text)
 
+    def remove_drop_ins(self) -> None:
+        """Leave the units as they were."""
+        while self._drop_ins:
+            self.container.remove_unit(self._drop_ins.pop())
+
+    def history(self) -> list[Settings]:
+        """The entries of certrotd's journal, oldest first."""
+        entries: list[Settings] = self.certrotd("history", "--lines=9999")["entries"]
+        return entries
+
     def clear(self) -> None:
         """Stop certrotd, remove drop-ins and hold, put the configuration back."""
         run = self.container.run
         run("systemctl", "stop", DAEMON, ONCE, check=False)
         run("systemctl", "reset-failed")
-        while self._drop_ins:
-            self.container.remove_unit(self._drop_ins.pop())
+        self.remove_drop_ins()
         run("certrotd", "resume", "--config", CONFIG)
         run("systemctl", "start", *PLANE)
-        self.settings = copy.deepcopy(self._original)
-        self.write_config()
+        if self.settings != self._original:
+            self.settings = copy.deepcopy(self._original)
+            self.write_config()
+            self.vault.define_roles(self.shown()["components"])
+            self.run_once()
 
     def rotate(self, *arguments: str) -> Outcome:
         """Let the shipped unit rotate once, whatever is due, with these arguments."""

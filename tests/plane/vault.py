@@ -73,21 +73,21 @@ class VaultUnit(VaultClient):
 
     def allow(self, components: Mapping[str, Any]) -> AppRole:
         """Allow what `certrotd config show` asks for, and no more; return who may ask."""
-        wanted = [
-            (each["role"], each)
+        self.define_roles(components)
+        paths = {
+            f"{each['issuer']}/sign/{each['role']}"
             for one in components.values()
             for each in one["certificates"].values()
-        ]
-        for role, certificate in wanted:
-            self._define(role, certificate)
-        self.write_policy(
-            _POLICY,
-            "".join(
-                f'path "{each["issuer"]}/sign/{role}" {{ capabilities = ["update"] }}\n'
-                for role, each in wanted
-            ),
-        )
+        }
+        rules = (f'path "{each}" {{ capabilities = ["update"] }}\n' for each in sorted(paths))
+        self.write_policy(_POLICY, "".join(rules))
         return self.enable_approle(_POLICY, [_POLICY])
+
+    def define_roles(self, components: Mapping[str, Any]) -> None:
+        """Let each role sign what its certificate's configuration says now, and nothing else."""
+        for component in components.values():
+            for certificate in component["certificates"].values():
+                self._define(certificate["role"], certificate)
 
     def _define(self, role: str, certificate: Mapping[str, Any]) -> None:
         names = certificate.get("dns_names", [])
