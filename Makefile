@@ -7,7 +7,7 @@ QUICK := not servers and not systemd and not containerd and not kubelet and not 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick crash crash-long lint fix bench servers proto lock clean
+.PHONY: help demo test test-quick crash crash-long lint fix bench matrix servers proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ fix: $(VENV)/.dev ## format, and mend what ruff can mend
 bench: $(VENV)/.dev ## the numbers, as ratios against peers measured in the same run
 	@$(MAKE) --no-print-directory VENV=$(VENV)/run $(VENV)/run/.run
 	$(BIN)/python -m bench
+
+matrix: servers ## measure the reload matrix on real servers: docs/reload-matrix.md; ten minutes
+	$(BIN)/python -m tests.matrix docs/reload-matrix.md
 
 servers: $(VENV)/.dev ## build Vault, etcd and Kubernetes for the tests
 	$(BIN)/python -m tests.testbed.build

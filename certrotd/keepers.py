@@ -93,6 +93,7 @@ def _restart(name: str, restart: settings.Restart) -> Service:
             labels=dict(container.labels),
             timeout=restart.timeout,
             endpoint=container.runtime_endpoint,
+            grace=container.grace,
             component=name,
         )
     if process := restart.process:
@@ -118,6 +119,7 @@ def _static_pod(name: str, pod: settings.StaticPod, timeout: timedelta) -> Servi
         way=pod.way,
         endpoint=pod.runtime_endpoint,
         container=pod.container,
+        grace=pod.grace,
         serves_kubelet=pod.serves_kubelet,
         kubelet_pods=f"http://{pod.kubelet_pods}/pods" if pod.kubelet_pods else None,
         kubelet_health=f"http://{pod.kubelet_health}/healthz" if pod.kubelet_health else None,

@@ -101,11 +101,15 @@ def _restart(process: Process, found: Inventory) -> Block:
     endpoint, health = found.kubelet.runtime_endpoint, found.kubelet.health
     usual = endpoint in ("", _DEFAULT_ENDPOINT)
     needed = process.program.name in _NEEDED_BY_KUBELET
+    # Told to shut down, it stops listening and uses up all of its pod's 30 s while anybody watches.
+    lingers = process.program.name == "kube-apiserver"
+    delayed = process.flags.last("--shutdown-delay-duration") is not None
     return block(
         static_pod=block(
             Entry("name", pod.name),
             Entry("namespace", pod.namespace) if pod.namespace != "kube-system" else None,
             Entry("manifest", pod.manifest),
+            Entry("grace", "5s") if lingers and not delayed else None,
             Entry("kubelet_health", health) if health else None,
             Entry("serves_kubelet", value=True) if needed else None,
             Entry("runtime_endpoint", endpoint) if not usual else None,

@@ -158,6 +158,7 @@ def test_proofs_and_gates_ask_where_the_certificates_have_names(master: KubeadmN
     assert pod == {
         "name": "kube-apiserver",
         "manifest": f"{folder}/manifests/kube-apiserver.yaml",
+        "grace": "5s",
         "kubelet_health": "127.0.0.1:10248",
         "serves_kubelet": True,
     }

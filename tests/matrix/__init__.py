@@ -1,0 +1,1 @@
+"""The reload matrix, measured on the pinned servers: `python -m tests.matrix`."""
