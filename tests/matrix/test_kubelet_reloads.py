@@ -7,7 +7,7 @@ import pytest
 from tests.matrix.kubelet import KubeletBed
 from tests.matrix.measuring import Finding, measure
 from tests.matrix.report import saw, says
-from tests.matrix.test_matrix import BUSY
+from tests.matrix.test_reload_matrix import BUSY
 from tests.testbed.staticpods import unavailable
 
 pytestmark = pytest.mark.kubelet
