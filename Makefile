@@ -41,7 +41,7 @@ bench: $(VENV)/.dev ## the numbers, as ratios against peers measured in the same
 	@$(MAKE) --no-print-directory VENV=$(VENV)/run $(VENV)/run/.run
 	$(BIN)/python -m bench
 
-matrix: servers ## measure the reload matrix on real servers: docs/reload-matrix.md; ten minutes
+matrix: servers ## measure the reload matrix on real servers: docs/reload-matrix.md; a quarter of an hour
 	$(BIN)/python -m tests.matrix docs/reload-matrix.md
 
 servers: $(VENV)/.dev ## build Vault, etcd and Kubernetes for the tests

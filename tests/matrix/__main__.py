@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.matrix import (
@@ -38,22 +39,32 @@ def of_the_control_plane(directory: Path) -> list[Finding]:
         return measure(cases, hold=HOLD, rounds=ROUNDS, processes=bed.processes)
 
 
-def of_the_kubelet(directory: Path) -> list[Finding]:
-    """The rows of the kubelet, where there can be one."""
+def of_its_kubeconfig(bed: KubeletBed) -> list[Finding]:
+    """The rows of the kubelet's kubeconfig, one after the other; twelve minutes."""
+    with bed.kubeconfig() as kubeconfig:
+        again = {"kubelet": kubeconfig.restart}
+        found = measure(kubeconfig.authority_cases(), hold=HOLD, rounds=1, processes=again)
+        return found + measure(kubeconfig.pair_cases(), hold=0, rounds=1)
+
+
+def of_everything(directory: Path) -> list[Finding]:
+    """All rows; those of the kubelet where there can be one."""
     if reason := unavailable():
         print(f"matrix: no kubelet: {reason}", file=sys.stderr)
-        return []
-    bed = KubeletBed(directory)
-    with bed.node:
-        return measure(bed.cases(), hold=0, rounds=ROUNDS)
+        return of_the_control_plane(directory / "plane")
+    bed = KubeletBed(directory / "kubelet")
+    # The pool waits for its work before the node is stopped.
+    with bed.node, ThreadPoolExecutor(1) as beside:
+        found = measure(bed.cases(), hold=0, rounds=ROUNDS)
+        kubeconfig = beside.submit(of_its_kubeconfig, bed)
+        return found + of_the_control_plane(directory / "plane") + kubeconfig.result()
 
 
 def main() -> None:
     """Exit with 1 if a row disagrees."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="certrotd-matrix-") as folder:
-        findings = of_the_kubelet(Path(folder) / "kubelet")
-        findings += of_the_control_plane(Path(folder) / "plane")
+        findings = of_everything(Path(folder))
     minutes = round((time.monotonic() - began) / 60)
     text = page(in_order(findings), CLOCK.now().date(), minutes)
     if sys.argv[1:]:

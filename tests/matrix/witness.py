@@ -44,6 +44,7 @@ class Witness:
         clients: PEM of the CAs whose clients it knows.
         answer: What it says to a method, path and body; by default 200 and `{}`.
         relay: Address and context of a server to which connections are passed on, byte by byte.
+        enter: Called first in the thread of each connection.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class Witness:
         *,
         answer: Callable[[str, str, bytes], Answer] | None = None,
         relay: tuple[tuple[str, int], ssl.SSLContext] | None = None,
+        enter: Callable[[], None] = lambda: None,
     ) -> None:
         self._clients = b"".join(clients).decode()
         self.answer = answer or (lambda *_: (http.client.OK, {}))
         self.relay = relay
+        self.enter = enter
         self.seen: list[Seen] = []
         self.connections: set[ssl.SSLSocket] = set()
         self.present(served)
@@ -115,6 +118,7 @@ class _Server(ThreadingHTTPServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         witness = self.witness
+        witness.enter()
         request.settimeout(_TIMEOUT)
         try:
             tls = witness.context.wrap_socket(request, server_side=True)
