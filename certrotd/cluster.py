@@ -10,6 +10,7 @@ import threading
 import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.adapters.clock import SystemClock
@@ -19,6 +20,7 @@ from certrotd.adapters.kubernetes import (
     ApiNodes,
     ApiServer,
     ApiSigningRequests,
+    ClusterInspection,
     EventRecorder,
     LeaseLeadership,
 )
@@ -26,19 +28,20 @@ from certrotd.adapters.resolver import SystemResolver
 from certrotd.adapters.vault import VaultSession
 from certrotd.app import COLLECTED, connection, issuer
 from certrotd.config import load
-from certrotd.core.errors import CertrotdError, ConfigError, Problem
+from certrotd.core.errors import CertrotdError, ConfigError, PermanentError, Problem
 from certrotd.core.model import IssuerName
 from certrotd.core.model.kubelets import ApprovalPolicy, Purpose
 from certrotd.kubelets.approving import Approver, Cluster
+from certrotd.kubelets.guarding import Duties, Guard, read_authorities
 from certrotd.kubelets.knowing import Sources
 from certrotd.kubelets.signing import Signer, Terms
 from certrotd.ports import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from certrotd.config import Config, settings
+    from certrotd.core.model import ParsedCertificate
     from certrotd.ports import Clock, Log
 
 SIGNING_LIMIT = timedelta(seconds=8)
@@ -151,6 +154,56 @@ def watch(
         alive=alive or (lambda: not stop.is_set()),
     )
     return Watch(approver=approver, requests=requests, api=api, sessions=sessions)
+
+
+def guard(config: Config, kubeconfig: str | None) -> Guard:
+    """Build a guard; touches neither network nor disk.
+
+    Args:
+        config: A checked configuration.
+        kubeconfig: As whom to look, in place of the approver's identity.
+
+    Raises:
+        ConfigError: the section `kubelet_approver` is missing.
+    """
+    given = section(config)
+    server = ApiServer(kubeconfig=kubeconfig) if kubeconfig else api_server(given.api)
+    api = ApiConnection(server)
+    signers = [each for each in (given.signers.client, given.signers.serving) if each]
+    return Guard(
+        requests=ApiSigningRequests(api),
+        inspection=ClusterInspection(api),
+        authorities=lambda: _authorities(config, given),
+        duties=Duties(
+            policy=policy_of(given.policy),
+            signs=bool(signers),
+            life=max((each.ttl for each in signers), default=None),
+            bootstrap_group=given.guard.bootstrap_group,
+            pending_warning=given.guard.pending_warning,
+            pending_critical=given.guard.pending_critical,
+        ),
+    )
+
+
+def _authorities(config: Config, given: settings.KubeletApprover) -> tuple[ParsedCertificate, ...]:
+    """Read the CA that signs for kubelets, as far as it is known.
+
+    Raises:
+        PermanentError: it cannot be read.
+    """
+    names = {each.issuer for each in (given.signers.client, given.signers.serving) if each}
+    anchors = [config.settings.issuers[each].trust_anchors for each in sorted(names)]
+    paths = [given.guard.signing_ca] if given.guard.signing_ca else anchors
+    found: list[ParsedCertificate] = []
+    for path in filter(None, paths):
+        try:
+            found += read_authorities(Path(path).read_bytes())
+        except (OSError, ValueError) as e:
+            raise PermanentError(
+                f"cannot read the signing CA {path}: {e}",
+                hint="kubelet_approver.guard.signing_ca names the CA certificate, PEM",
+            ) from e
+    return tuple(found)
 
 
 def _terms(

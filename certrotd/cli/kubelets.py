@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from certrotd.cli.looking import NAGIOS_UNKNOWN
 from certrotd.cli.options import config_option, emit, output_option
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def kubelet() -> None:
     Examples:
       certrotd kubelet approve                # on the control plane: approve and sign
       certrotd kubelet approve --dry-run      # what it would do with the requests there are
+      certrotd kubelet guard                  # is the path open?
     """
 
 
@@ -66,6 +68,38 @@ def approve(config_path: Path, form: str, *, once: bool, dry_run: bool) -> None:
         now.close()
         return
     serve_approver(config_path, log)
+
+
+@kubelet.command()
+@config_option
+@output_option
+@click.option("--kubeconfig", type=click.Path(), help="As whom to look, e.g. the admin's.")
+def guard(config_path: Path, form: str, kubeconfig: str | None) -> None:
+    """Check that kubelets can ask, are approved, and are signed for; each finding names its fix.
+
+    Looks at requests that wait, at denials, at rights of nodes and of new nodes, at bootstrap
+    tokens and at the signing CA. For a monitoring system: exit code 0, 1, 2 or 3.
+
+    \b
+    Examples:
+      certrotd kubelet guard --kubeconfig /etc/kubernetes/admin.conf
+      certrotd kubelet guard -o json | jq '.concerns[].fix'
+    """
+    from certrotd import cluster
+    from certrotd.adapters.clock import SystemClock
+    from certrotd.cli.guarding import guard_data, guard_text
+    from certrotd.config import load
+    from certrotd.core.errors import CertrotdError
+
+    try:
+        looking = cluster.guard(load(config_path), kubeconfig)
+        found = looking.look(SystemClock().now())
+    except CertrotdError as e:
+        told = f"CERTROTD KUBELETS UNKNOWN - {str(e).splitlines()[0]}"
+        emit(form, {"state": "UNKNOWN", "concerns": [], "error": str(e)}, lambda: told)
+        sys.exit(NAGIOS_UNKNOWN)
+    emit(form, guard_data(found, looking.figures), lambda: guard_text(found, looking.figures))
+    sys.exit(found[0].level if found else 0)
 
 
 def _verdicts(shown: Watch) -> Iterator[tuple[SubmittedRequest, Verdict]]:

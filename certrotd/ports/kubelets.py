@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from certrotd.core.model.kubelets import (
+        BootstrapToken,
         KnownNames,
         NodeFacts,
         Purpose,
@@ -157,4 +158,22 @@ class Resolver(Protocol):
 
         Raises:
             TransientError: it cannot be told now.
+        """
+
+
+class Inspection(Protocol):
+    """What a guard of the path looks at."""
+
+    def may_create(self, subresource: str, user: str, groups: tuple[str, ...]) -> bool:
+        """Tell whether somebody may create `certificatesigningrequests`, or a subresource of it.
+
+        Raises:
+            TransientError, PermanentError: see above.
+        """
+
+    def tokens(self) -> tuple[BootstrapToken, ...]:
+        """Return the bootstrap tokens there are.
+
+        Raises:
+            TransientError, PermanentError: see above.
         """

@@ -14,14 +14,16 @@ from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.kubernetes import (
     ApiNodes,
     ApiSigningRequests,
+    ClusterInspection,
     EventRecorder,
     LeaseLeadership,
 )
 from certrotd.core.errors import ApiUnavailable, TransientError
-from certrotd.core.model.kubelets import NodeFacts, Purpose, Ruling, Verdict
+from certrotd.core.model.kubelets import BootstrapToken, NodeFacts, Purpose, Ruling, Verdict
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import (
     FakeCluster,
+    FakeInspection,
     FakeLeadership,
     FakeNodes,
     FakeRecorder,
@@ -34,7 +36,7 @@ from tests.unit.requests_of_kubelets import CLIENT, pem, submitted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from certrotd.ports.kubelets import Leadership, Nodes, SigningRequests
+    from certrotd.ports.kubelets import Inspection, Leadership, Nodes, SigningRequests
 
 YES = Verdict(ruling=Ruling.APPROVED, rule="all", detail="node node-1")
 NO = Verdict(ruling=Ruling.DENIED, rule="subject", detail="O is [system:masters]")
@@ -68,6 +70,8 @@ class Fake:
         }
         self.nodes: Nodes = FakeNodes(self.all)
         self.recorder = FakeRecorder(self.all)
+        self.all.rights = {("system:nodes", "")}
+        self.inspection: Inspection = FakeInspection(self.all)
 
     def asking(self) -> SigningRequests:
         return FakeSigningRequests(self.all)
@@ -77,6 +81,9 @@ class Fake:
 
     def instance(self, identity: str) -> Leadership:
         return FakeLeadership(self.all, identity)
+
+    def put_token(self, token: BootstrapToken) -> None:
+        self.all.tokens = (token,)
 
     def foreign(self, of: str) -> None:
         self.all.put(submitted(pem(), name=of, signer="example.com/other"))
@@ -92,6 +99,7 @@ class Real:
         self.clock = FakeClock()
         self.nodes: Nodes = ApiNodes(self.lab.admin, SystemClock())
         self.recorder = EventRecorder(self.lab.admin, SystemClock(), "test")
+        self.inspection: Inspection = ClusterInspection(self.lab.admin)
         self._lease = name()
 
     def asking(self) -> SigningRequests:
@@ -108,6 +116,9 @@ class Real:
             namespace="kube-system",
             identity=identity,
         )
+
+    def put_token(self, token: BootstrapToken) -> None:
+        self.lab.put_token(token.name, token.ends, token.groups)
 
     def foreign(self, of: str) -> None:
         made = self.lab.admin.call("GET", f"{CSRS_PATH}/{self._seed()}")
@@ -280,6 +291,26 @@ def test_who_dies_is_followed_after_the_lease_and_not_before(cluster: Fake | Rea
     cluster.clock.sleep(2.5)
     assert two.lead()
     assert not one.lead()
+
+
+@BOTH
+def test_nodes_may_ask_and_strangers_may_not(cluster: Fake | Real) -> None:
+    may = cluster.inspection.may_create
+    assert may("", "system:node:somebody", ("system:nodes", "system:authenticated"))
+    assert not may("", "jane", ("system:authenticated",))
+    assert not may("selfnodeclient", "system:node:somebody", ("system:nodes",))
+
+
+@BOTH
+def test_a_token_is_told_without_its_secret(cluster: Fake | Real) -> None:
+    token = BootstrapToken(
+        name="abcdef",
+        ends=datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC),
+        authenticates=True,
+        groups=("system:bootstrappers:workers",),
+    )
+    cluster.put_token(token)
+    assert token in cluster.inspection.tokens()
 
 
 @pytest.mark.servers

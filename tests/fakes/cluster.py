@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
-    from certrotd.core.model.kubelets import Verdict
+    from certrotd.core.model.kubelets import BootstrapToken, Verdict
     from tests.fakes.clock import FakeClock
 
 USAGES = {
@@ -27,7 +27,8 @@ USAGES = {
 class FakeCluster:
     """What all clients of one API server see.
 
-    `away` is what every call fails with; `holder` has the Lease since `renewed` (monotonic).
+    `away` is what every call fails with; `holder` has the Lease since `renewed` (monotonic);
+    `rights` are pairs of group and subresource.
     """
 
     clock: FakeClock
@@ -37,6 +38,8 @@ class FakeCluster:
     away: Exception | None = None
     holder: str = ""
     renewed: float = 0.0
+    rights: set[tuple[str, str]] = field(default_factory=set)
+    tokens: tuple[BootstrapToken, ...] = ()
     happened: deque[str] = field(default_factory=deque)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -179,3 +182,19 @@ class FakeLeadership:
     def release(self) -> None:
         if self.cluster.holder == self.identity and not self.cluster.away:
             self.cluster.holder = ""
+
+
+@dataclass
+class FakeInspection:
+    """Who may do what, and tokens."""
+
+    cluster: FakeCluster
+
+    def may_create(self, subresource: str, user: str, groups: tuple[str, ...]) -> bool:
+        del user
+        self.cluster.reach()
+        return any((group, subresource) in self.cluster.rights for group in groups)
+
+    def tokens(self) -> tuple[BootstrapToken, ...]:
+        self.cluster.reach()
+        return self.cluster.tokens

@@ -33,13 +33,14 @@ class ApproverProcess:
         *,
         policy: Mapping[str, object] | None = None,
         root: Mapping[str, object] | None = None,
+        user: str = USER,
         **more: object,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.lab = lab
         self.log = directory / "log"
         self.config = directory / "certrotd.yaml"
-        who = lab.server(USER)
+        who = lab.server(user)
         files = ("server", "ca_file", "certificate", "key")
         api = {key: getattr(who, key) for key in files}
         section = {"api": api, "policy": dict(policy or {}), **more}

@@ -18,6 +18,7 @@ from tests.testbed.throwaway import key_pem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from certrotd.adapters.kubernetes.connection import Json
@@ -144,6 +145,23 @@ class KubeletLab:
             namespace = each["metadata"].get("namespace")
             place = f"/namespaces/{namespace}" if namespace else ""
             self.admin.call("POST", f"{RBAC}{place}/{each['kind'].lower()}s", body=each)
+
+    def put_token(self, name: str, ends: datetime | None, groups: Sequence[str]) -> None:
+        """Create a bootstrap token, as kubeadm does."""
+        data = {
+            "token-id": name,
+            "token-secret": "0123456789abcdef",
+            "usage-bootstrap-authentication": "true",
+            "auth-extra-groups": ",".join(groups),
+        }
+        if ends:
+            data["expiration"] = f"{ends:%Y-%m-%dT%H:%M:%SZ}"
+        body = {
+            "metadata": {"name": f"bootstrap-token-{name}"},
+            "type": "bootstrap.kubernetes.io/token",
+            "stringData": data,
+        }
+        self.admin.call("POST", "/api/v1/namespaces/kube-system/secrets", body=body)
 
     def bind(self, role: str, group: str) -> None:
         """Bind a ClusterRole to a group, as kubeadm does."""

@@ -3,6 +3,7 @@
 from certrotd.adapters.kubernetes.connection import ApiConnection, ApiServer
 from certrotd.adapters.kubernetes.election import LeaseLeadership
 from certrotd.adapters.kubernetes.events import EventRecorder
+from certrotd.adapters.kubernetes.inspection import ClusterInspection
 from certrotd.adapters.kubernetes.nodes import ApiNodes
 from certrotd.adapters.kubernetes.requests import ApiSigningRequests
 
@@ -11,6 +12,7 @@ __all__ = [
     "ApiNodes",
     "ApiServer",
     "ApiSigningRequests",
+    "ClusterInspection",
     "EventRecorder",
     "LeaseLeadership",
 ]

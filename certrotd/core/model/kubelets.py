@@ -104,6 +104,16 @@ class NodeFacts:
     approved: tuple[datetime, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapToken:
+    """What is not secret of a bootstrap token; without `ends` it never ends."""
+
+    name: str
+    ends: datetime | None
+    authenticates: bool
+    groups: tuple[str, ...] = ()
+
+
 RESERVED = ("localhost", ".localhost", "kubernetes", "kubernetes.default", ".svc", ".cluster.local")
 """Names of every machine, of the API server, of services."""
 
