@@ -78,6 +78,28 @@ class Life(RuleBasedStateMachine):
         self.ground.tick(name, force=True)
         process.on_activate = lambda: None
 
+    @rule(which=st.integers(0, 1), content=CONTENTS, rereads=st.booleans(), reloads=st.booleans())
+    def a_good_day_but_a_file_was_changed(
+        self,
+        which: int,
+        content: bytes,
+        rereads: bool,  # noqa: FBT001
+        reloads: bool,  # noqa: FBT001
+    ) -> None:
+        self.ground.mend()
+        controllers = self.ground.controllers
+        controllers.rereads, controllers.reloads = rereads, reloads
+        self.person_changes_a_file(which, content, ahead=0)
+        self.ground.tick(controllers.component.name, force=True)
+
+    @rule(reloads=st.booleans())
+    def a_good_day_but_nobody_listens(self, reloads: bool) -> None:  # noqa: FBT001
+        self.ground.mend()
+        controllers = self.ground.controllers
+        controllers.rereads, controllers.reloads, controllers.deaf = True, reloads, True
+        self.person_changes_a_file(0, MARK + b"another", ahead=0)
+        self.ground.tick(controllers.component.name, force=True)
+
     @rule(name=NAMES)
     def a_new_day_but_one_is_ill(self, name: str) -> None:
         self.ground.mend()
