@@ -1,6 +1,6 @@
 """`make bench`: every figure beside its peer's from the same run, as a ratio.
 
-python -m bench [commands|rotation|memory|publish]...
+python -m bench [commands|publish|rotation|memory|load]...
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import commands, memory, publish, rotation
+from bench import commands, load, memory, publish, rotation
 from bench.lab import PYTHON, Lab
 from bench.measures import HEADER
 from certrotd.cli.tables import table
+from tests.systemd.prerequisites import unavailable
 from tests.testbed.vaultserver import VaultServer
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ CASES: dict[str, Callable[[Lab], Iterator[Measure]]] = {
     "publish": lambda lab: publish.measure(lab.directory),
     "rotation": rotation.measure,
     "memory": memory.measure,
+    "load": lambda lab: load.measure(lab.directory),
 }
 
 
@@ -35,10 +37,12 @@ def main() -> None:
     wanted = sys.argv[1:] or list(CASES)
     if unknown := set(wanted) - set(CASES):
         sys.exit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(CASES)}")
-    if not Path(PYTHON).exists():
+    if set(wanted) != {"load"} and not Path(PYTHON).exists():
         sys.exit(f"there is no {PYTHON}; `make bench` makes it")
     if "rotation" in wanted and shutil.which("wrk") is None:
         sys.exit("wrk measures Vault's ceiling; install it (Debian: apt-get install wrk)")
+    if "load" in wanted and (reason := unavailable()):
+        sys.exit(f"the load is put on a control plane in a container: {reason}")
     rows = []
     with (
         tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory,
