@@ -243,15 +243,15 @@ class Master:
         """The content of a file, all its links followed as they are followed inside."""
         return self.container.run("cat", inside).stdout
 
-    def etcd_keys(self, unit: str) -> list[str]:
-        """All keys that the etcd of a unit holds."""
+    def etcdctl(self, unit: str, *arguments: str, check: bool = True) -> str:
+        """Run etcdctl against the etcd of a unit; return what it prints."""
         pki = f"/etc/{unit.removesuffix('.service')}/pki"
         port = 2381 if unit == ETCD_EVENTS else 2379
         return self.container.run(
             f"{BINARIES}/etcdctl", f"--endpoints=https://{ADDRESS}:{port}",
             f"--cacert={pki}/ca.crt", f"--cert={pki}/healthcheck-client.crt",
-            f"--key={pki}/healthcheck-client.key", "get", "--prefix", "/", "--keys-only",
-        ).stdout.split()  # fmt: skip
+            f"--key={pki}/healthcheck-client.key", *arguments, check=check,
+        ).stdout  # fmt: skip
 
     def processes(self) -> dict[str, str]:
         """When each component's process was started, in systemd's own microseconds."""

@@ -30,7 +30,7 @@ def test_leaders_are_elected_and_events_have_an_etcd_of_their_own(master: Master
             name = unit.removesuffix(".service")
             path = f"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{name}"
             assert client.request("GET", path)["spec"]["holderIdentity"].startswith("master-1_")
-    keys = master.etcd_keys(ETCD_EVENTS)
+    keys = master.etcdctl(ETCD_EVENTS, "get", "--prefix", "/", "--keys-only").split()
     assert keys
     assert all(each.startswith("/registry/events/") for each in keys)
 

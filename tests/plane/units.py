@@ -98,6 +98,17 @@ def _flags(flags: Mapping[str, object]) -> list[str]:
     return [f"--{name}={value}" for name, value in flags.items()]
 
 
+def further_member(name: str, port: int, cluster: str) -> str:
+    """The unit of another member of etcd-events, on two ports in a row, to join a cluster."""
+    flags = _etcd("etcd-events", port, port + 1) | {
+        "name": name,
+        "data-dir": f"/var/lib/{name}",
+        "initial-cluster": cluster,
+        "initial-cluster-state": "existing",
+    }
+    return _unit("etcd", _flags(flags), kind="notify")
+
+
 def _etcd(name: str, port: int, peer_port: int) -> dict[str, object]:
     pki = f"/etc/{name}/pki"
     client, peer = f"https://{ADDRESS}:{port}", f"https://{ADDRESS}:{peer_port}"
