@@ -42,7 +42,10 @@ def main() -> None:
     if "rotation" in wanted and shutil.which("wrk") is None:
         sys.exit("wrk measures Vault's ceiling; install it (Debian: apt-get install wrk)")
     if "load" in wanted and (reason := unavailable()):
-        sys.exit(f"the load is put on a control plane in a container: {reason}")
+        if sys.argv[1:]:
+            sys.exit(f"the load is put on a control plane in a container: {reason}")
+        print(f"leaving out load: {reason}", file=sys.stderr)
+        wanted.remove("load")
     rows = []
     with (
         tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory,

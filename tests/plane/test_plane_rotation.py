@@ -37,14 +37,14 @@ def restarted(master: Master, before: dict[str, str]) -> set[str]:
 
 def test_the_daemon_replaces_everything_at_its_slot_and_restarts_nothing(master: Master) -> None:
     before, processes = master.served(), master.processes()
-    # Two seconds to the next minute do not suffice to start.
-    slot = SystemClock().now() + timedelta(seconds=62)
+    # A few seconds to the next minute do not suffice to start.
+    slot = SystemClock().now() + timedelta(seconds=75)
     master.settings["schedule"]["daily_at"] = f"{slot:%H:%M}"
     master.write_config()
     with UnderLoad(master) as load:
         master.container.systemctl("start", DAEMON)
         assert not [each for each in master.events(DAEMON) if each["event"] == "run_started"]
-        master.container.await_journal(DAEMON, "run_finished", limit=120)
+        master.container.await_journal(DAEMON, "run_finished", limit=150)
     served = master.served()
     assert served == master.published()
     assert not [name for name in SERVED if served[name] == before[name]]

@@ -87,6 +87,20 @@ def test_a_masked_unit_counts_as_stopped(master: Master) -> None:
         master.container.systemctl("start", SCHEDULER)
 
 
+def test_an_unknown_unit_is_named_and_the_old_pair_is_back(master: Master) -> None:
+    restart = {"unit": "kube-schedular.service"}
+    master.component(NAME)["activation"] = {"auto": None, "restart": restart}
+    master.write_config()
+    before, processes = master.published(), master.processes()
+    outcome = master.rotate("--force", NAME)
+    assert (outcome.code, outcome.results) == (1, {NAME: "failed"})
+    assert "kube-schedular.service" in outcome.told("step_failed", NAME)
+    assert master.published() == before
+    assert master.processes() == processes
+    hold = master.certrotd("status", codes=(0, 1, 2))["hold"]
+    assert "kube-schedular.service" in hold["reason"]
+
+
 def untouched(master: Master, said: str, *arguments: str) -> None:
     """A forced rotation fails with these words, and neither files nor processes have changed."""
     published, processes = master.published(), master.processes()
