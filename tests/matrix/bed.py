@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from contextlib import ExitStack
@@ -118,6 +119,7 @@ class Bed:
         audit = [f"--audit-policy-file={self.audit.policy}", f"--audit-log-path={self.audit.log}"]
         self.flag(APISERVER, *audit)
         self.twins: list[Twin] = []
+        self._pairs = itertools.count()
         self._stack = ExitStack()
         self._afterwards: list[Callable[[], None]] = []
 
@@ -161,10 +163,10 @@ class Bed:
 
     def pair(self, lab: Lab) -> tuple[str, str]:
         """Files of a serving pair for a witness."""
-        folder = self.directory / "witnesses"
-        name = f"pair-{len(list(folder.glob('*.crt')))}"
         names = {"dns_names": ("localhost", "kubernetes.default.svc")}
-        return write_pair(lab, server_spec(folder, name, **names))
+        # Several rows ask at once; no two may get the same files.
+        name = f"pair-{next(self._pairs)}"
+        return write_pair(lab, server_spec(self.directory / "witnesses", name, **names))
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """Have something done once the control plane runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -86,6 +87,7 @@ class KubeconfigBed:
         self._directory = directory
         self._node = node
         self._lab = authority("API server")
+        self._pairs = itertools.count()
         self._authorities = bundle(directory, "kubeconfig-ca", self._lab)
         self.front = self._witness(_kubeadm(node))
         spec = kubeconfig_spec(
@@ -165,8 +167,8 @@ class KubeconfigBed:
         return True
 
     def _pair(self, lab: Lab) -> tuple[str, str]:
-        folder = self._directory / "witness"
-        return write_pair(lab, server_spec(folder, f"pair-{len(list(folder.glob('*.crt')))}"))
+        name = f"pair-{next(self._pairs)}"
+        return write_pair(lab, server_spec(self._directory / "witness", name))
 
     def __enter__(self) -> Self:
         self.front.__enter__()
