@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.matrix import (
@@ -47,14 +48,15 @@ def of_its_kubeconfig(bed: KubeletBed) -> list[Finding]:
         return found + measure(kubeconfig.pair_cases(), hold=0, rounds=1)
 
 
-def of_everything(directory: Path) -> list[Finding]:
-    """All rows; those of the kubelet where there can be one."""
+def of_everything(directory: Path, stack: ExitStack) -> list[Finding]:
+    """All rows; those of the kubelet where there can be one, whose node `stack` stops."""
     if reason := unavailable():
         print(f"matrix: no kubelet: {reason}", file=sys.stderr)
         return of_the_control_plane(directory / "plane")
     bed = KubeletBed(directory / "kubelet")
-    # The pool waits for its work before the node is stopped.
-    with bed.node, ThreadPoolExecutor(1) as beside:
+    stack.enter_context(bed.node)
+    # The pool waits for its work, so the node is not stopped before.
+    with ThreadPoolExecutor(1) as beside:
         found = measure(bed.cases(), hold=0, rounds=ROUNDS)
         kubeconfig = beside.submit(of_its_kubeconfig, bed)
         return found + of_the_control_plane(directory / "plane") + kubeconfig.result()
@@ -63,14 +65,14 @@ def of_everything(directory: Path) -> list[Finding]:
 def main() -> None:
     """Exit with 1 if a row disagrees."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="certrotd-matrix-") as folder:
-        findings = of_everything(Path(folder))
-    minutes = round((time.monotonic() - began) / 60)
-    text = page(in_order(findings), CLOCK.now().date(), minutes)
-    if sys.argv[1:]:
-        Path(sys.argv[1]).write_text(text)
-    else:
-        print(text)
+    with tempfile.TemporaryDirectory(prefix="certrotd-matrix-") as folder, ExitStack() as stack:
+        findings = of_everything(Path(folder), stack)
+        minutes = round((time.monotonic() - began) / 60)
+        text = page(in_order(findings), CLOCK.now().date(), minutes)
+        if sys.argv[1:]:
+            Path(sys.argv[1]).write_text(text)
+        else:
+            print(text)
     if wrong := [each for each in findings if not each.agrees()]:
         rows = ", ".join(f"{each.row.program} {each.row.material}" for each in wrong)
         sys.exit(f"the matrix is wrong about: {rows}")

@@ -69,12 +69,14 @@ class Containerd:
     @staticmethod
     def remove_control_groups(containers: Sequence[str]) -> None:
         """Remove what the kernel keeps of containers that ended with the node."""
-        for each in containers:
-            for folder in _CGROUPS.glob(f"**/{_NAMESPACE}/{each}"):
+        # Unlike Path.glob, os.walk passes over what others on this machine remove meanwhile.
+        for name, _, _ in os.walk(_CGROUPS, topdown=False):
+            folder = Path(name)
+            if folder.parent.name == _NAMESPACE and folder.name in containers:
                 folder.rmdir()
-        for folder in _CGROUPS.glob(f"**/{_NAMESPACE}"):
-            with suppress(OSError):  # another containerd's are in it
-                folder.rmdir()
+            elif folder.name == _NAMESPACE:
+                with suppress(OSError):  # another containerd's are in it
+                    folder.rmdir()
 
     def containers(self) -> list[str]:
         """Ids of all containers and sandboxes; none if it never ran."""
