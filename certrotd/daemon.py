@@ -195,7 +195,7 @@ class Daemon:
             return
         self._busy, self._log.last = True, self._clock.monotonic()
         try:
-            report = self._charge.rotator.run(Wish())
+            report = self._charge.rotator.run(Wish(by_itself=True))
         except (LockHeld, OnHold) as e:
             self._trouble(Event.RUN_DEFERRED, e, pause=False)
         except TransientError as e:

@@ -185,6 +185,7 @@ def _gate(gate: settings.Gate, outputs: Outputs) -> Gate:
             client=outputs[CertificateName(lease.client_certificate)],
             namespace=lease.namespace,
             identity=lease.identity,
+            timeout=lease.timeout.total_seconds(),
         )
     return _http_gate(given(gate.https), outputs)
 

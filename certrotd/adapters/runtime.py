@@ -20,6 +20,9 @@ LARGEST = 1024 * 1024
 """How much of a file is read, in bytes."""
 LINKS = 40
 """How many links may lead to a file; as the kernel's own limit."""
+_BEGIN = b"-----BEGIN "
+_PEM = ("cluster-signing", "service-account-keys", "token-keys")
+"""Materials that are certificates or keys."""
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -95,7 +98,19 @@ class ProcessRuntime:
             count = len(split_pem(content)) if _CERTIFICATE in content else 0
         except ValueError as e:
             return SeenFile(file=file, changed_at=changed, problem=f"cannot be used: {e}")
-        return SeenFile(file=file, changed_at=changed, certificates=count)
+        problem = _lack(content, file.material, count)
+        return SeenFile(file=file, changed_at=changed, certificates=count, problem=problem)
+
+
+def _lack(content: bytes, material: str, certificates: int) -> str:
+    """Say what a file must hold and does not: half-written, it would keep a process down."""
+    if not content.strip():
+        return "is empty"
+    if material.endswith("-ca") and not certificates:
+        return "holds no certificate"
+    if material in _PEM and _BEGIN not in content:
+        return "holds nothing in PEM"
+    return ""
 
 
 def _read(path: str) -> tuple[datetime, bytes]:

@@ -59,12 +59,9 @@ def changed_by(
             for file in seen.stored.files
             if _differs(file, each.spec, pinned)
         ]
-    replaced = {each.spec.name for each in step.replacements}
-    owed = step.owed.published if step.owed else ()
-    for published in owed:
-        if published.certificate not in replaced:
-            spec = observations[published.certificate].spec
-            changed += all_of(spec, left=now - now)
+    for published in step.owed.published if step.owed else ():
+        # Also if it is replaced again: the CA file on disk is not the one the process has read.
+        changed += all_of(observations[published.certificate].spec, left=now - now)
     return tuple(changed)
 
 

@@ -49,11 +49,14 @@ class Wish:
     """What the operator asked for: some components (none means all), by force or not.
 
     `allow_degraded` accepts gates that do not hold but say that the cluster still works.
+    `by_itself` is the wish of a daemon, not of a person: what somebody else changed is left to
+    settle, waits for this node's share of the splay, and restarts a process once a slot at most.
     """
 
     components: frozenset[ComponentName] = frozenset()
     force: bool = False
     allow_degraded: bool = False
+    by_itself: bool = False
 
     def covers(self, component: ComponentName) -> bool:
         """Whether the wish is about this component."""

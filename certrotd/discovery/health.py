@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LISTED = "/api/v1/nodes"
 """What the gate of kube-apiserver lists from the watch cache."""
+_FALSE = ("false", "f", "0")
 _ASKED = "/api"
 """What any authenticated user may get, and nobody else (ClusterRole system:discovery)."""
 
@@ -215,18 +216,26 @@ def _lease(component: Component, process: Process, found: Inventory) -> Block | 
     target = api(client, found) if client else None
     if lease is None or target is None or client is None:
         return None
-    if process.flags.text("--leader-elect", "true") == "false":
+    if _election(process, "", "leaderElect", "true").lower() in _FALSE:
         return None
     url, ca = target
     return block(
         lease=block(
             url=url,
-            namespace=process.flags.text("--leader-elect-resource-namespace", lease.namespace),
-            name=process.flags.text("--leader-elect-resource-name", lease.name),
+            namespace=_election(
+                process, "-resource-namespace", "resourceNamespace", lease.namespace
+            ),
+            name=_election(process, "-resource-name", "resourceName", lease.name),
             ca_file=ca,
             client_certificate=client.name,
         )
     )
+
+
+def _election(process: Process, flag: str, key: str, default: str) -> str:
+    """Return a setting of the leader election: of a flag, else of the configuration file."""
+    found = process.flags.last(f"--leader-elect{flag}", f"leaderElection.{key}")
+    return found[1].text if found else default
 
 
 def _called(component: Component, found: Inventory) -> tuple[Block, ...]:

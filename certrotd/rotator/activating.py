@@ -118,7 +118,8 @@ class Activator:
         decision: Decision,
     ) -> bool:
         """Wait for a reload; tell whether it was not seen within the component's deadline."""
-        world, limit = self._world, component.proof_deadline.total_seconds()
+        world = self._world
+        limit = max(component.proof_deadline, decision.within).total_seconds()
         self._journal(component, EntryKind.ACTIVATED)
         reasons = "; ".join(decision.reasons)
         world.log(Event.RELOAD_AWAITED, component=component.name, reasons=reasons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from certrotd.core import deciding
@@ -12,7 +13,6 @@ from certrotd.rotator.waiting import together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from certrotd.core.model import (
         CertificateSpec,
@@ -23,27 +23,36 @@ if TYPE_CHECKING:
         Plan,
         Step,
     )
+    from certrotd.core.planning import Moment, Wish
     from certrotd.ports import Runtime
     from certrotd.rotator.world import World
 
 
+SETTLED = timedelta(seconds=30)
+"""A file that was changed since may still be being written."""
+
+
 def with_outdated(
-    world: World, owed: Mapping[ComponentName, Owed], now: datetime
+    world: World, owed: Mapping[ComponentName, Owed], wish: Wish, moment: Moment
 ) -> dict[ComponentName, Owed]:
     """Add what running processes have read before somebody else changed it.
 
-    Files are looked at each time; a process is asked only if one of them is newer than it.
+    A push to all masters must not restart them together, and a file that changes all the time must
+    not restart a process all the time: see `Wish.by_itself`.
     """
     accounts = dict(owed)
+    ripe = moment.now - SETTLED - world.bounds.offset if wish.by_itself else moment.now
     for component in world.components:
         runtime = _runtime(world, component)
         if runtime is None or not component.reads:
             continue
         started = world.keepers[component.name].service.started()
-        files = runtime.files(component.reads)
-        if started is None or not (changed := deciding.changed_since(files, started, now)):
+        if started is None or (wish.by_itself and started >= moment.slot):
             continue
-        seen = Seen(rows=world.matrix(), facts=runtime.facts(), now=now)
+        changed = deciding.changed_since(runtime.files(component.reads), started, ripe)
+        if not changed:
+            continue
+        seen = Seen(rows=world.matrix(), facts=runtime.facts(), now=moment.now)
         if told := deciding.outdated(component, changed, seen):
             account = accounts.get(component.name, Owed(component=component.name, since=started))
             accounts[component.name] = replace(account, outdated=told)

@@ -67,7 +67,7 @@ def look(world: World, wish: Wish, entries: Iterable[Entry]) -> Plan:
             observations[each.certificate] = planning.with_finding(
                 seen, Reason.NOT_SERVED, each.detail
             )
-    owed = with_outdated(world, planning.owed_work(entries), now)
+    owed = with_outdated(world, planning.owed_work(entries), wish, moment)
     plan = planning.plan(world.components, observations, owed, wish, moment, evidence)
     return decided(world, plan, {name: found for name, (found, _) in anchors.items()})
 

@@ -20,7 +20,7 @@ from certrotd.rotator.deciding import decided_for
 from certrotd.rotator.issuing import Issuing, issuer_problem
 from certrotd.rotator.looking import look
 from certrotd.rotator.retiring import retire, unproved
-from certrotd.rotator.stepping import Stepper, unhealthy
+from certrotd.rotator.stepping import Stepper, not_startable, unhealthy
 
 if TYPE_CHECKING:
     from certrotd.core.model import (
@@ -164,7 +164,7 @@ class Rotator:
                 report = ill[name]
             elif name in unready:
                 report = self._left_alone(step.component, unready[name])
-            elif stopped or world.stopping():
+            elif world.stopping() or (stopped and not self._may_go_on(step)):
                 why = stopped or "certrotd was asked to stop"
                 report = StepReport(
                     component=name,
@@ -196,7 +196,9 @@ class Rotator:
         ill: dict[ComponentName, StepReport] = {}
         for step in steps:
             name = step.component.name
-            if name in closed:
+            if error := not_startable(world, step.component, step.decision):
+                ill[name] = self._left_alone(step.component, error)
+            elif name in closed:
                 ill[name] = self._left_alone(
                     step.component, unhealthy(step.component, closed[name])
                 )
@@ -204,6 +206,10 @@ class Rotator:
                 why = f"not touched: {', '.join(closed)} is not healthy"
                 ill[name] = StepReport(component=name, result=Result.SKIPPED, error=why)
         return replace(plan, steps=steps), ill
+
+    def _may_go_on(self, step: Step) -> bool:
+        """Whether a step cannot wait, and what failed before it was left as it was."""
+        return gating.urgent(step) and self._world.hold.placed() is None
 
     def _left_alone(self, component: Component, error: CertrotdError) -> StepReport:
         report = StepReport(

@@ -199,14 +199,8 @@ class Stepper:
         Raises:
             GateClosed: the files that would keep it down.
         """
-        if decision is None or not decision.restart or self._is_stopped(component):
-            return
-        if bad := unusable(self._world, component):
-            raise GateClosed(
-                f"{component.name} must be restarted and would not start again: {'; '.join(bad)}",
-                component=component.name,
-                hint="mend these files first; nothing was changed",
-            )
+        if error := not_startable(self._world, component, decision):
+            raise error
 
     def _publish(self, step: Step, verified: tuple[Verified, ...], progress: Progress) -> None:
         """Publish all of a component's pairs, several at a time, and write them down together."""
@@ -365,6 +359,23 @@ class Stepper:
 def _back(step: Step, progress: Progress) -> Decision | None:
     """Decide how a process goes back: if it was restarted, by another restart."""
     return replace(step.decision, restart=progress.restarted) if step.decision else None
+
+
+def not_startable(
+    world: World, component: Component, decision: Decision | None
+) -> GateClosed | None:
+    """Say why a component that must be restarted would not start again; None if it would."""
+    if decision is None or not decision.restart:
+        return None
+    if world.keepers[component.name].service.state() is ServiceState.STOPPED:
+        return None
+    if not (bad := unusable(world, component)):
+        return None
+    return GateClosed(
+        f"{component.name} must be restarted and would not start again: {'; '.join(bad)}",
+        component=component.name,
+        hint="mend these files first; nothing was changed",
+    )
 
 
 def unhealthy(component: Component, closed: Iterable[Evidence]) -> GateClosed:

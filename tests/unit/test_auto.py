@@ -216,6 +216,72 @@ def test_a_file_of_the_future_makes_one_restart_due_when_its_time_has_come() -> 
     assert made["apiserver"].activations == 1
 
 
+def test_a_daemon_restarts_for_a_changed_file_at_its_own_time_and_once_a_slot() -> None:
+    made = stage("serving", ETCD_CA)
+    made["apiserver"].watches = True
+    made.run()
+    changed = made.clock.now()
+    made.runtimes[API].seen[ETCD_CA.path] = SeenFile(file=ETCD_CA, changed_at=changed)
+    made.clock.advance(timedelta(seconds=20))
+    assert made.run(by_itself=True).steps == ()  # it may still be being written
+    assert made.rotator.plan(Wish()).steps  # a person sees it at once
+    made.clock.advance(timedelta(seconds=20))
+    assert made.run(by_itself=True).result is Result.DONE
+    assert made["apiserver"].activations == 1
+    for _ in range(30):
+        made.runtimes[API].seen[ETCD_CA.path] = SeenFile(file=ETCD_CA, changed_at=made.clock.now())
+        made.clock.advance(timedelta(minutes=1))
+        made.run(by_itself=True)
+    assert made["apiserver"].activations == 1
+
+
+def test_a_reload_that_takes_longer_than_the_deadline_is_waited_for() -> None:
+    made = stage()
+    slow = timedelta(minutes=2)
+    made.matrix = (row("serving", reloads=True, within=slow), row("client-ca", reloads=True))
+    before = made.clock.now()
+    made.run()
+    assert made.clock.now() - before >= slow
+
+
+def test_what_would_not_start_again_keeps_nobody_else_from_what_cannot_wait() -> None:
+    made = Stage("first", "second").started()
+    made.matrix = (row("serving", reloads=False),)
+    made.replace_component(
+        "first", activation=ActivationKind.AUTO, program="kube-apiserver", reads=(SIGNING,)
+    )
+    runtime = FakeRuntime(RuntimeFacts(version="1.37.2"), made.clock.now() - timedelta(days=9))
+    runtime.seen[SIGNING.path] = SeenFile(file=SIGNING, changed_at=None, problem="no such file")
+    made.runtimes[ComponentName("first")] = runtime
+    made.rotator = made.another()
+    made.clock.advance(timedelta(days=5))
+    assert made.results(made.run()) == {"first": "failed", "second": "done"}
+
+
+def test_a_ca_that_an_interrupted_run_changed_is_not_forgotten_when_the_pair_is_due_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = stage()
+    made.matrix = (row("serving", reloads=True), row("client-ca", reloads=False))
+    made["apiserver"].watches = True
+    (spec,) = made.components[0].certificates
+    ca = next(each for each in spec.outputs if each.kind == "ca")
+    made.store.files[ca.path] = b"an older CA"
+
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    monkeypatch.setattr(made["apiserver"], "on_activate", kill)
+    with pytest.raises(Killed):
+        made.run()
+    monkeypatch.undo()
+    made.next_day()
+    assert decision(made).restart
+
+
 def test_a_changed_file_that_is_read_again_is_left_alone_and_asks_nobody_twice() -> None:
     made = stage("serving", SIGNING)
     made["apiserver"].watches = True

@@ -59,7 +59,7 @@ class KubeletView:
                 static = metadata.get("annotations", {}).get(SOURCE) == "file"
                 if static and self.is_ours(metadata["namespace"], metadata["name"]):
                     yield from _of_pod(pod)
-        except (ValueError, TypeError, KeyError, AttributeError) as e:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
             raise Unreachable(f"kubelet at {self.url}: that is no list of pods ({e})") from e
 
 

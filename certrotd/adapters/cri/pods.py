@@ -57,7 +57,10 @@ class PodView:
     def containers(self) -> tuple[Container, ...]:
         """Return all containers of the pod and of the pods it was before."""
         labels = {POD_NAMESPACE: self.pods.namespace}
-        pod = self.pods.pick(s.pod for s in self.runtime.sandboxes(labels) if s.static)
+        static = [each for each in self.runtime.sandboxes(labels) if each.static]
+        # What is left of a pod that was taken away looks like a namesake for a while.
+        pod = self.pods.pick(each.pod for each in static if each.ready)
+        pod = pod or self.pods.pick(each.pod for each in static)
         return () if pod is None else self.runtime.containers(labels | {POD_NAME: pod})
 
     def ending(self, container: Container) -> str:

@@ -256,7 +256,7 @@ def _object(method: str, path: str, read: tuple[int, bytes, Mapping[str, str]]) 
         raise _refusal(method, path, status, read, headers)
     try:
         value = json.loads(body)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ApiUnavailable(f"{method} {path}: the answer is not JSON", status=status) from e
     if not isinstance(value, dict):
         raise ApiUnavailable(f"{method} {path}: the answer is not an object", status=status)
@@ -274,7 +274,7 @@ def _refusal(
     try:
         said = json.loads(read[1])
         text = str(said["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         text = read[1].decode(errors="replace")
     message = f"{method} {path}: HTTP {status}: {' '.join(text.split())[:_LONGEST_TEXT]}"
     if status in _RETRIED:

@@ -170,5 +170,5 @@ def _message(answer: Answer) -> str:
     """Return the message of a Status object, which names the user."""
     try:
         return excerpt(str(json.loads(answer.body)["message"]), MESSAGE)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return str(answer)

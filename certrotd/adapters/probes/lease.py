@@ -77,7 +77,7 @@ class LeaseGate:
         try:
             spec = json.loads(answer.body)["spec"]
             return _Lease(str(spec.get("holderIdentity") or ""), str(spec.get("renewTime") or ""))
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise NoAnswer("the answer is not a Lease") from e
 
     def _evidence(

@@ -81,7 +81,7 @@ class LoopbackCertificate:
 def _in_json(body: str) -> str | None:
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict):
         return None

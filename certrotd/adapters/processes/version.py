@@ -58,7 +58,11 @@ class UnitVersion:
 
     def _by_path(self, pid: int, who: str) -> RuntimeFacts:
         """Ask the file that the unit names, if it is certain that the process was started of it."""
-        path, process = systemd.main_program(self.unit), proc.look_up(pid)
+        path = systemd.main_program(self.unit)
+        try:
+            process = proc.look_up(pid)
+        except OSError as e:
+            return RuntimeFacts(detail=f"{who} cannot be looked at: {e.strerror}")
         if path is None or process is None or not process.is_named(Path(path).name):
             return RuntimeFacts(detail=f"{who}: its program is not the one that the unit names")
         try:

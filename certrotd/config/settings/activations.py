@@ -9,7 +9,6 @@ from typing import Literal
 from certrotd.config.section import Section
 from certrotd.config.settings.words import (
     Argument,
-    Duration,
     Flag,
     HostPort,
     HttpsUrl,
@@ -52,7 +51,7 @@ class StaticPod(Section):
     """The container runtime's CRI socket."""
     container: Text | None = None
     """One of its containers, where it has several; all of them if left out."""
-    grace: Duration | None = None
+    grace: Period | None = None
     """How long a stopped container has for its end, if not its pod's own grace period:
     kube-apiserver uses up all of it while anybody watches, without serving."""
     kubelet_health: HostPort | None = None
@@ -69,7 +68,7 @@ class Container(Section):
 
     labels: Mapping[Argument, Argument]
     """Labels that only it has."""
-    grace: Duration | None = None
+    grace: Period | None = None
     """How long it has for its end, if not its pod's own grace period."""
     runtime_endpoint: Path = "/run/containerd/containerd.sock"
     """The container runtime's CRI socket."""

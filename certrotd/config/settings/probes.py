@@ -2,6 +2,8 @@
 
 # No `from __future__ import annotations`: the annotations are read while certrotd runs.
 
+from datetime import timedelta
+
 from certrotd.config.section import Section
 from certrotd.config.settings.activations import Command
 from certrotd.config.settings.words import (
@@ -11,6 +13,7 @@ from certrotd.config.settings.words import (
     HttpsUrl,
     Name,
     Path,
+    Period,
     Status,
     Text,
     Unit,
@@ -128,6 +131,8 @@ class LeaseGate(Section):
     """The CA of the API server."""
     client_certificate: Name
     """A certificate of this node to present; its user must be allowed to get the Lease."""
+    timeout: Period = timedelta(seconds=5)
+    """How long a renewal is waited for; more than twice `--leader-elect-retry-period`."""
     identity: Text | None = None
     """How the holder's name begins when this node's instance leads; the host name if left out."""
 
