@@ -39,6 +39,7 @@ from certrotd.ports import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from certrotd.config import Config, settings
     from certrotd.core.model import ParsedCertificate
@@ -154,6 +155,11 @@ def watch(
         alive=alive or (lambda: not stop.is_set()),
     )
     return Watch(approver=approver, requests=requests, api=api, sessions=sessions)
+
+
+def now() -> datetime:
+    """Return the time, for who only looks once."""
+    return SystemClock().now()
 
 
 def guard(config: Config, kubeconfig: str | None) -> Guard:

@@ -86,14 +86,13 @@ def guard(config_path: Path, form: str, kubeconfig: str | None) -> None:
       certrotd kubelet guard -o json | jq '.concerns[].fix'
     """
     from certrotd import cluster
-    from certrotd.adapters.clock import SystemClock
     from certrotd.cli.guarding import guard_data, guard_text
     from certrotd.config import load
     from certrotd.core.errors import CertrotdError
 
     try:
         looking = cluster.guard(load(config_path), kubeconfig)
-        found = looking.look(SystemClock().now())
+        found = looking.look(cluster.now())
     except CertrotdError as e:
         told = f"CERTROTD KUBELETS UNKNOWN - {str(e).splitlines()[0]}"
         emit(form, {"state": "UNKNOWN", "concerns": [], "error": str(e)}, lambda: told)
