@@ -1,6 +1,6 @@
 """`make bench`: every figure beside its peer's from the same run, as a ratio.
 
-python -m bench [commands|publish|rotation|memory|load]...
+python -m bench [commands|publish|rotation|memory|load|kubelets]...
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import commands, load, memory, publish, rotation
+from bench import commands, kubelets, load, memory, publish, rotation
 from bench.lab import PYTHON, Lab
 from bench.measures import HEADER
 from certrotd.cli.tables import table
@@ -29,6 +29,7 @@ CASES: dict[str, Callable[[Lab], Iterator[Measure]]] = {
     "rotation": rotation.measure,
     "memory": memory.measure,
     "load": lambda lab: load.measure(lab.directory),
+    "kubelets": kubelets.measure,
 }
 
 

@@ -47,9 +47,11 @@ class KubeletLab:
         self.ca_key.write_bytes(key_pem(self.authority.key))
         self.admin = self.connection("lab-admin", "system:masters")
 
-    def controller_manager(self, controllers: str, *, signs: bool) -> None:
+    def controller_manager(
+        self, controllers: str, *, signs: bool, more: Sequence[str] = ()
+    ) -> None:
         """Say, before it starts, which controllers run, and whether it has a CA to sign with."""
-        flags = [f"--controllers={controllers}"]
+        flags = [f"--controllers={controllers}", *more]
         if signs:
             flags += [f"--cluster-signing-cert-file={self.ca_file}"]
             flags += [f"--cluster-signing-key-file={self.ca_key}"]
