@@ -153,6 +153,7 @@ def watch(
         clock=clock,
         log=log,
         alive=alive or (lambda: not stop.is_set()),
+        workers=config.settings.limits.workers,
     )
     return Watch(approver=approver, requests=requests, api=api, sessions=sessions)
 

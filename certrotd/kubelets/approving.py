@@ -10,6 +10,8 @@ Nothing is remembered that the cluster does not know: a new leader lists and goe
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from certrotd.core.errors import (
 )
 from certrotd.core.model.kubelets import NodeFacts, Ruling, Verdict
 from certrotd.kubelets.knowing import Approvals
+from certrotd.kubelets.lanes import Lanes
 from certrotd.kubelets.signing import Unsignable
 from certrotd.ports import Event
 
@@ -39,10 +42,12 @@ WINDOW = 3.0
 """Seconds for which one round listens; the Lease is renewed and old requests looked at between."""
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 """Seconds after which a pending request is looked at again; each time twice as long."""
-MOST_RETRIES = 50
+MOST_RETRIES = 200
 """How many pending requests are looked at again in one round."""
 TRIES = 6
 """After so many refusals of the issuer a request has failed: about five minutes."""
+MOST_REMEMBERED = 10_000
+"""How many steps are remembered that a watch may still tell of."""
 _TOLD = {
     Ruling.APPROVED: Event.REQUEST_APPROVED,
     Ruling.DENIED: Event.REQUEST_DENIED,
@@ -70,10 +75,27 @@ class _Waiting:
     tries: int = 1
 
 
+class _Done:
+    """What was done a while ago: a watch tells of each step afterwards, as things were then."""
+
+    def __init__(self) -> None:
+        self._steps: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, uid: str, step: str) -> None:
+        with self._lock:
+            self._steps[uid, step] = None
+            if len(self._steps) > MOST_REMEMBERED:
+                self._steps.popitem(last=False)
+
+    def has(self, uid: str, step: str) -> bool:
+        return (uid, step) in self._steps
+
+
 class Approver:
     """One instance; `alive` is called often, also while a round is long."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its collaborators
         self,
         cluster: Cluster,
         policy: ApprovalPolicy,
@@ -82,8 +104,9 @@ class Approver:
         clock: Clock,
         log: Log,
         alive: Callable[[], bool] = lambda: True,
+        workers: int = 1,
     ) -> None:
-        """`alive` returns False once the process is asked to stop."""
+        """`alive` returns False once the process is asked to stop; `workers` nodes at a time."""
         self._cluster = cluster
         self._policy = policy
         self._signer = signer
@@ -91,6 +114,9 @@ class Approver:
         self._log = log
         self._alive = alive
         self._approvals = Approvals(keep=max(Approvals().keep, policy.not_within))
+        self._lanes = Lanes(workers)
+        self._failed: list[CertrotdError] = []
+        self._done = _Done()
         self._waiting: dict[str, _Waiting] = {}
         self._signing_again = float("-inf")
         self._leads = False
@@ -102,10 +128,7 @@ class Approver:
             self._clock.sleep(1.0)
             return
         try:
-            for request in self._cluster.requests.stream(WINDOW):
-                self.see(request)
-                if not (self._alive() and self._leading()):
-                    return  # the stream will begin with the same one again
+            self._listen()
             self._look_again()
         except CertrotdError as e:
             self._troubled(str(e), e.hint)
@@ -116,7 +139,38 @@ class Approver:
 
     def close(self) -> None:
         """Let a standby follow at once."""
+        self._lanes.close()
         self._cluster.leadership.release()
+
+    def _listen(self) -> None:
+        """Do what is due about all that comes, several at a time.
+
+        Raises:
+            CertrotdError: the cluster could not be asked.
+        """
+        self._failed.clear()
+        try:
+            for request in self._cluster.requests.stream(WINDOW):
+                self._do(request)
+                if self._failed or not (self._alive() and self._leading()):
+                    break  # the stream will begin with the same one again
+        finally:
+            self._lanes.finish(self._leading)
+        if self._failed:
+            raise self._failed[0]
+
+    def _do(self, request: SubmittedRequest) -> None:
+        """Have it seen, after all others of the same node."""
+
+        def work() -> None:
+            try:
+                self.see(request)
+            except CertrotdError as e:
+                self._failed.append(e)
+                self._wait(request.name, str(e))
+
+        node = approval.node_name(request) or request.name
+        self._lanes.run(node, work, self._leading)
 
     def verdict(self, request: SubmittedRequest) -> Verdict:
         """Judge one request without doing anything about it."""
@@ -128,12 +182,13 @@ class Approver:
         Raises:
             ApiUnavailable, ApiRefused: it could not be done.
         """
-        now = self._clock.now()
-        self._approvals.add(request, now)
+        self._approvals.add(request, self._clock.now())
         if approval.purpose_of(request, self._policy) is not None and request.is_open:
-            self._rule(request)
+            if not self._done.has(request.uid, "ruled"):
+                self._rule(request)
         elif self._is_to_sign(request):
-            self._sign(request)
+            if not self._done.has(request.uid, "signed"):
+                self._sign(request)
         else:
             self._waiting.pop(request.name, None)
 
@@ -171,6 +226,7 @@ class Approver:
             self._wait(request.name, f"{verdict.rule} {verdict.detail}")
             return
         self._waiting.pop(request.name, None)
+        self._done.add(request.uid, "ruled")
         if self._is_to_sign(request):
             self._sign(request)
 
@@ -221,13 +277,14 @@ class Approver:
         now = self._clock.monotonic()
         due = [name for name, each in self._waiting.items() if each.due <= now]
         for name in due[:MOST_RETRIES]:
-            if not (self._alive() and self._leading()):
-                return
+            if self._failed or not (self._alive() and self._leading()):
+                break
             request = self._cluster.requests.look(name)
             if request is None:
-                del self._waiting[name]  # gone
+                self._waiting.pop(name, None)  # gone
             else:
-                self.see(request)
+                self._do(request)
+        self._lanes.finish(self._leading)
 
     def _is_to_sign(self, request: SubmittedRequest) -> bool:
         answered = request.certificate or request.denied is not None or request.failed is not None
@@ -254,6 +311,7 @@ class Approver:
             self._not_signed(request, e)
         else:
             self._waiting.pop(request.name, None)
+            self._done.add(request.uid, "signed")
             self._log(
                 Event.REQUEST_SIGNED,
                 request=request.name,

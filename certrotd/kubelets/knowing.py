@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -68,24 +69,30 @@ _MOST_LOOK_UPS = 8
 
 @dataclass(slots=True)
 class Approvals:
-    """When certificates were approved for which node: seen here, or read from the cluster."""
+    """When certificates were approved for which node: seen here, or read from the cluster.
+
+    Safe for several threads.
+    """
 
     keep: timedelta = MEMORY
     _times: dict[tuple[str, str], dict[str, datetime]] = field(default_factory=dict)
     _swept: datetime | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, node: str, signer: str) -> tuple[datetime, ...]:
         """Return the times for one node and signer, oldest first."""
-        return tuple(sorted(self._times.get((node, signer), {}).values()))
+        with self._lock:
+            return tuple(sorted(self._times.get((node, signer), {}).values()))
 
     def add(self, request: SubmittedRequest, now: datetime) -> None:
         """Remember an approved request, once however often it is seen."""
         node = approval.node_name(request)
         if node is None or request.approved_at is None or now - request.approved_at > self.keep:
             return
-        self._times.setdefault((node, request.signer), {})[request.uid] = request.approved_at
-        if self._swept is None or now - self._swept > self.keep / 10:
-            self._sweep(now)
+        with self._lock:
+            self._times.setdefault((node, request.signer), {})[request.uid] = request.approved_at
+            if self._swept is None or now - self._swept > self.keep / 10:
+                self._sweep(now)
 
     def _sweep(self, now: datetime) -> None:
         self._swept = now

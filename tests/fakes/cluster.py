@@ -40,7 +40,7 @@ class FakeCluster:
     renewed: float = 0.0
     rights: set[tuple[str, str]] = field(default_factory=set)
     tokens: tuple[BootstrapToken, ...] = ()
-    happened: deque[str] = field(default_factory=deque)
+    happened: deque[SubmittedRequest] = field(default_factory=deque)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def version(self) -> str:
@@ -50,7 +50,7 @@ class FakeCluster:
         """Store an object as it is now, with a new version."""
         kept = replace(request, version=self.version())
         self.requests[kept.name] = kept
-        self.happened.append(kept.name)
+        self.happened.append(kept)
         return kept
 
     def reach(self) -> None:
@@ -111,8 +111,9 @@ class FakeSigningRequests:
             self._listed = True
             yield from self.everything()
         while self.cluster.happened:
-            name = self.cluster.happened.popleft()
-            if (found := self.cluster.requests.get(name)) and found.signer in set(Purpose):
+            # As it was then: a watch tells what happened, one after the other.
+            found = self.cluster.happened.popleft()
+            if found.signer in set(Purpose):
                 yield found
         self.cluster.clock.sleep(seconds)
 

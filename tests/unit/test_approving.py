@@ -64,7 +64,10 @@ class LabIssuer:
 class Scene:
     """A cluster with node-1, and an approver."""
 
-    def __init__(self, policy: ApprovalPolicy = POLICY, *, signs: bool = False) -> None:
+    def __init__(
+        self, policy: ApprovalPolicy = POLICY, *, signs: bool = False, workers: int = 1
+    ) -> None:
+        self.workers = workers
         self.clock = FakeClock()
         self.all = FakeCluster(self.clock, nodes={"node-1": NODE})
         self.log = RecordingLog()
@@ -92,6 +95,7 @@ class Scene:
             clock=self.clock,
             log=self.log,
             alive=lambda: not self.stopped,
+            workers=self.workers,
         )
 
     def put(self, request: SubmittedRequest, name: str = "csr-1") -> None:
@@ -266,6 +270,39 @@ def test_a_defect_leaves_one_request_pending_and_the_others_served(
     assert Event.JUDGING_FAILED in scene.log.events
 
 
+def test_several_at_a_time_keep_the_rate_of_each_node() -> None:
+    scene = Scene(replace(POLICY, per_hour=2), workers=4)
+    for number in range(40):
+        name = f"node-{number % 8}"
+        scene.all.nodes[name] = replace(NODE, name=name)
+        user = f"system:node:{name}"
+        scene.put(submitted(pem(subject(user)), username=user), f"csr-{number}")
+    scene.approver.round()
+    approved = [each.username for each in scene.all.requests.values() if each.approved is not None]
+    assert sorted(approved) == sorted(f"system:node:node-{n % 8}" for n in range(16))
+    scene.approver.close()
+
+
+def test_a_cluster_that_goes_away_meanwhile_loses_no_request() -> None:
+    scene = Scene(workers=4)
+    scene.approver.round()
+    for number in range(6):
+        scene.put(submitted(pem()), f"csr-{number}")
+    see = scene.approver.see
+
+    def fail(request: SubmittedRequest) -> None:
+        scene.all.away = ApiUnavailable("connection refused")
+        see(request)
+
+    scene.approver.see = fail  # type: ignore[method-assign]
+    scene.approver.round()
+    scene.approver.see = see  # type: ignore[method-assign]
+    scene.all.away = None
+    scene.wait(120)
+    assert all(each.approved is not None for each in scene.all.requests.values())
+    scene.approver.close()
+
+
 # --- signing
 
 
@@ -283,6 +320,16 @@ def test_what_is_approved_is_signed_exactly_and_delivered_with_its_chain() -> No
     assert leaf.not_after - scene.clock.now() <= timedelta(hours=12)
     (line,) = scene.log.of(Event.REQUEST_SIGNED)
     assert (line["node"], line["serial"]) == ("node-1", leaf.serial)
+
+
+def test_each_request_is_signed_once_although_a_watch_tells_each_step() -> None:
+    scene = Scene(signs=True)
+    scene.put(submitted(pem()), "before")
+    scene.approver.round()
+    scene.put(submitted(pem()), "later")
+    scene.wait(30)
+    assert scene.issuer.asked == 2
+    assert Event.SIGNING_FAILED not in scene.log.events
 
 
 def test_a_request_that_a_person_approved_is_signed_only_if_it_is_a_kubelets() -> None:

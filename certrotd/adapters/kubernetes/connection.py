@@ -8,6 +8,7 @@ that are newer than they are, and lose parts of them on the way back.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -55,12 +56,13 @@ class ApiServer:
 
 
 class ApiConnection:
-    """Calls of one identity; the library is loaded at the first."""
+    """Calls of one identity, from several threads; the library is loaded at the first."""
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
         self._client: Any = None
         self._until = 0.0
+        self._opening = threading.Lock()
 
     def call(
         self,
@@ -146,11 +148,12 @@ class ApiConnection:
             ) from e
 
     def _opened(self) -> Any:
-        if self._client is not None and time.monotonic() >= self._until:
-            self.close()
-        if self._client is None:
-            self._client, self._until = _client(self._server), time.monotonic() + LIFE
-        return self._client
+        with self._opening:
+            if self._client is not None and time.monotonic() >= self._until:
+                self.close()
+            if self._client is None:
+                self._client, self._until = _client(self._server), time.monotonic() + LIFE
+            return self._client
 
 
 def _client(server: ApiServer) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -34,6 +35,7 @@ class ApiNodes:
         self._connection = connection
         self._clock = clock
         self._kept: OrderedDict[str, tuple[float, NodeFacts]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def facts(self, name: str) -> NodeFacts:
         """Return what is known of one node.
@@ -45,12 +47,12 @@ class ApiNodes:
         if (kept := self._kept.get(name)) and now - kept[0] < FRESH:
             return kept[1]
         found = self._read(name)
-        if not found.exists:
-            return found  # it may be about to be made
-        self._kept[name] = (now, found)
-        self._kept.move_to_end(name)
-        if len(self._kept) > MOST:
-            self._kept.popitem(last=False)
+        if found.exists:  # if not, it may be about to be made
+            with self._lock:
+                self._kept[name] = (now, found)
+                self._kept.move_to_end(name)
+                if len(self._kept) > MOST:
+                    self._kept.popitem(last=False)
         return found
 
     def _read(self, name: str) -> NodeFacts:
