@@ -29,12 +29,6 @@ SERVED = ("kube-apiserver", "etcd", "etcd-peer")
 seen: dict[str, Outages] = {}
 
 
-@pytest.fixture(scope="module")
-def master(static_pod_node: StaticPodNode, vault_server: VaultServer) -> Iterator[Master]:
-    with Relay(static_pod_node.namespaces, vault_server.port):
-        yield Master(static_pod_node, vault_server, "kubelet")
-
-
 @pytest.fixture
 def fresh_master(
     tmp_path_factory: pytest.TempPathFactory, vault_server: VaultServer

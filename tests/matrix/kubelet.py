@@ -183,7 +183,7 @@ class Node(StaticPodNode):
 
     def restart_kubelet(self, arguments: tuple[str, ...]) -> None:
         """End it and start it; the pods go on."""
-        self._kubelet.kill()
+        self.kubelet.kill()
         self._kubelet_arguments = arguments
         self._start_kubelet()
 

@@ -136,7 +136,7 @@ class StaticPodNode:
             ServerFailed: it did not; the message has the end of its log and of the kubelet's.
         """
         try:
-            self._kubelet.wait_ready(lambda: self.ready(name), deadline)
+            self.kubelet.wait_ready(lambda: self.ready(name), deadline)
         except ServerFailed as failed:
             raise ServerFailed(f"{name}: {failed}\n{self.log(name)}") from failed
 
@@ -176,7 +176,7 @@ class StaticPodNode:
 
     def _start_kubelet(self) -> None:
         self.namespaces.path(_KUBELET_CONFIG).write_text(yaml.safe_dump(_KUBELET))
-        self._kubelet = self.namespaces.process(
+        self.kubelet = self.namespaces.process(
             "kubelet",
             ensure("kubelet"),
             f"--config={_KUBELET_CONFIG}",
@@ -190,7 +190,7 @@ class StaticPodNode:
         """Give the admin its rights, as `kubeadm init` does, and wait until the node is Ready."""
         path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
         self.client("super-admin").request("POST", path, _ADMINS)
-        self._kubelet.wait_ready(self.node_is_ready, _DEADLINE)
+        self.kubelet.wait_ready(self.node_is_ready, _DEADLINE)
 
     def node_is_ready(self) -> bool:
         """Whether the API server says so."""
