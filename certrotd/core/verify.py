@@ -113,8 +113,8 @@ def _compare(
     mismatches = [
         *_key(leaf, spec, public_key),
         *_leaves(chain),
-        *_names(leaf, spec),
-        *_usages(leaf, spec),
+        *names(leaf, spec),
+        *usages(leaf, spec),
         *_life(leaf, spec, now, skew),
     ]
     # The leaf may have been signed by a clock that is ahead; `_life` says how far it may be.
@@ -150,7 +150,8 @@ def _leaves(chain: tuple[ParsedCertificate, ...]) -> Iterator[Mismatch]:
         yield _mismatch("certificates", "one leaf", f"also {', '.join(others)}")
 
 
-def _names(leaf: ParsedCertificate, spec: CertificateSpec) -> Iterator[Mismatch]:
+def names(leaf: ParsedCertificate, spec: CertificateSpec) -> Iterator[Mismatch]:
+    """Compare subject and SANs; nothing may be missing, nothing more."""
     if leaf.common_name != spec.common_name:
         yield _mismatch("common name", spec.common_name, leaf.common_name or "none")
     yield from _set("organizations", spec.organizations, leaf.organizations)
@@ -163,8 +164,8 @@ def _names(leaf: ParsedCertificate, spec: CertificateSpec) -> Iterator[Mismatch]
         yield _mismatch("other names and extensions", "none", ", ".join(leaf.foreign))
 
 
-def _usages(leaf: ParsedCertificate, spec: CertificateSpec) -> Iterator[Mismatch]:
-    """Extended usages exactly; key usages exactly where the specification lists any.
+def usages(leaf: ParsedCertificate, spec: CertificateSpec) -> Iterator[Mismatch]:
+    """Compare extended usages exactly, key usages exactly where the specification lists any.
 
     Vault takes both from its role and none from the request, so a role that differs shows here.
     A specification that lists no key usage leaves them to the role, but a control plane needs
