@@ -34,6 +34,7 @@ from certrotd.config import load
 from certrotd.core import renewal
 from certrotd.core.model import ComponentName, IssuerName
 from certrotd.keepers import given, keeper
+from certrotd.kubeletkeeper import tending
 from certrotd.rotator import Bounds, Rotator, World
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from certrotd.config import Config, settings
+    from certrotd.kubelets.tending import Tending
     from certrotd.ports import Clock, Issuer, Log, Node
 
 LOCK_WAIT = 5.0
@@ -58,6 +60,8 @@ class App:
     rotator: Rotator
     stop: threading.Event
     sessions: tuple[VaultSession, ...]
+    kubelet: Tending | None = None
+    """What renews this node's own kubelet certificates, where it is configured."""
 
     def slot(self) -> datetime:
         """Return the next daily slot of this node."""
@@ -119,6 +123,7 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
         rotator=Rotator(world),
         stop=stop,
         sessions=tuple(sessions.values()),
+        kubelet=tending(config, root.kubelet, sessions, clock, log) if root.kubelet else None,
     )
 
 
@@ -145,7 +150,12 @@ def serve(path: Path, log: Log) -> None:
 
     def charge() -> Charge:
         app = assemble(load(path), pulse, stop)
-        return Charge(rotator=app.rotator, slot=app.slot().time(), close=app.close)
+        return Charge(
+            rotator=app.rotator,
+            slot=app.slot().time(),
+            close=app.close,
+            tend=app.kubelet.tend if app.kubelet else None,
+        )
 
     # Commands end before garbage matters, see __main__; a daemon does not.
     gc.set_threshold(*COLLECTED)

@@ -78,6 +78,8 @@ class Charge:
     """The slot's time of day in UTC, this node's share of the splay included."""
     close: Callable[[], None]
     """Give back what was borrowed, such as tokens."""
+    tend: Callable[[], None] | None = None
+    """Look after this node's kubelet, in every tick, whatever becomes of the rotation."""
 
 
 class Pulse:
@@ -191,6 +193,20 @@ class Daemon:
         self._tick()
 
     def _tick(self) -> None:
+        self._rotate()
+        if self._charge.tend and not self._stop.is_set():
+            self._tend(self._charge.tend)
+
+    def _tend(self, tend: Callable[[], None]) -> None:
+        self._busy, self._log.last = True, self._clock.monotonic()
+        try:
+            tend()
+        except Exception as e:  # noqa: BLE001  # as in _rotate
+            self._log(Event.TICK_FAILED, error=repr(e), exc_info=e)
+        finally:
+            self._busy = False
+
+    def _rotate(self) -> None:
         if self._stop.is_set() or (self._not_before and self._clock.now() < self._not_before):
             return
         self._busy, self._log.last = True, self._clock.monotonic()

@@ -73,15 +73,16 @@ def _service(name: str, activation: settings.Activation) -> Service:
             return UnitSignal(signal.unit, signal.signal, signal.process, component=name)
         return PidfileSignal(given(signal.pidfile), signal.signal, signal.process, component=name)
     if activation.auto:
-        return _restart(name, activation.auto.restart)
+        return restarting(name, activation.auto.restart)
     if activation.restart:
-        return _restart(name, activation.restart)
+        return restarting(name, activation.restart)
     if command := activation.exec:
         return CommandService(command.command, command.timeout, command.only_if, component=name)
     return PassiveService()
 
 
-def _restart(name: str, restart: settings.Restart) -> Service:
+def restarting(name: str, restart: settings.Restart) -> Service:
+    """Build what restarts a process; touches neither network nor disk."""
     if restart.unit:
         return UnitRestart(restart.unit, restart.timeout, component=name)
     if restart.static_pod:

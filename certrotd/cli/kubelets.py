@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 def kubelet() -> None:
     """Look after kubelets, which are never part of the daily run.
 
+    A kubelet replaces its certificates by itself. On a node `certrotd run` is the net below: it
+    acts when one is missing, damaged, ended or about to end, or lacks a name of the node.
+
     \b
     Examples:
+      certrotd kubelet status                 # on a node: what its kubelet has
+      certrotd kubelet renew                  # on a node: replace it now
+      certrotd kubelet bootstrap              # on a node: the first one, or after the last ended
       certrotd kubelet approve                # on the control plane: approve and sign
       certrotd kubelet approve --dry-run      # what it would do with the requests there are
       certrotd kubelet guard                  # is the path open?

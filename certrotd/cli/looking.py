@@ -57,12 +57,18 @@ def plan(components: tuple[str, ...], config_path: Path, form: str, *, force: bo
       certrotd plan --force kube-apiserver
       certrotd plan -o json | jq '.steps[].component'
     """
+    from certrotd.cli.kubeletviews import EXEMPT
     from certrotd.cli.views import plan_data, plan_text
     from certrotd.core.planning import Wish
 
     app = opened(config_path)
     found = app.rotator.plan(Wish(components=known(app, components), force=force))
-    emit(form, plan_data(found), lambda: plan_text(found))
+    exempt = {"kubelet": EXEMPT} if app.kubelet else {}
+    emit(
+        form,
+        {**plan_data(found), "exempt": exempt},
+        lambda: "\n".join([plan_text(found), *exempt.values()]),
+    )
 
 
 @click.command()
@@ -76,12 +82,19 @@ def status(config_path: Path, form: str) -> None:
       certrotd status
       certrotd status -o json | jq '.certificates[] | select(.served == false)'
     """
+    from certrotd.cli.kubeletviews import sights_data, sights_text
     from certrotd.cli.views import status_data, status_text
     from certrotd.core.planning import Wish
 
     app = opened(config_path)
     found = app.rotator.plan(Wish())
-    emit(form, status_data(found, app), lambda: status_text(found, app))
+    sights = app.kubelet.glance() if app.kubelet else ()
+
+    def text() -> str:
+        below = ["", sights_text(sights, found.created_at)] if sights else []
+        return "\n".join([status_text(found, app), *below])
+
+    emit(form, {**status_data(found, app), "kubelet": sights_data(sights)}, text)
 
 
 @click.command()

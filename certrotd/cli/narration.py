@@ -32,6 +32,15 @@ _LINES: Mapping[Event, Callable[[Mapping[str, object]], str]] = {
     Event.COMPONENT_ROLLED_BACK: lambda f: f"  the old pair is back: {f['certificates']}",
     Event.ROLLBACK_FAILED: lambda f: f"  PUTTING BACK FAILED: {f['error']}",
     Event.HOLD_PLACED: lambda _: "  rotation is on hold until `certrotd resume`",
+    Event.KUBELET_CERTIFICATE_REQUESTED: lambda f: (
+        f"asking for {f['purpose']}: {f['detail']}\n  request {f['request']} by {f['identity']}"
+    ),
+    Event.KUBELET_CERTIFICATE_STORED: lambda f: (
+        f"  serial {short(str(f['serial']))}… is exactly what was asked for: {f['path']}"
+    ),
+    Event.KUBELET_KUBECONFIG_WRITTEN: lambda f: f"  kubeconfig written: {f['detail']}",
+    Event.KUBELET_CERTIFICATE_IN_USE: lambda f: f"  in use: serial {short(str(f['serial']))}",
+    Event.KUBELET_RESTART_FAILED: lambda f: f"  RESTART FAILED: {f['error']}",
     Event.GENERATIONS_RETIRED: lambda f: f"{f['count']} replaced generations removed",
 }
 

@@ -92,7 +92,7 @@ def rotate(  # noqa: PLR0913  # one for each option
     from certrotd.cli.views import plan_data, plan_text
     from certrotd.core.planning import Wish
 
-    app = _opened_for_work(config_path, form)
+    app = opened_for_work(config_path, form)
     wish = Wish(components=known(app, components), force=force, allow_degraded=allow_degraded)
     if dry_run or not yes:
         found = app.rotator.plan(wish)
@@ -122,7 +122,7 @@ def rollback(
     """
     from certrotd.core.model import GenerationId
 
-    app = _opened_for_work(config_path, form)
+    app = opened_for_work(config_path, form)
     (name,) = known(app, (component,))
     if not yes:
         _ask(f"Put back the earlier certificates of {name} and hold rotation?")
@@ -142,7 +142,7 @@ def hold(reason: tuple[str, ...], config_path: Path) -> None:
     """
     from certrotd.ports import Event
 
-    app = _opened_for_work(config_path, "table")
+    app = opened_for_work(config_path, "table")
     text = " ".join(reason)
     app.world.hold.place(text, app.world.clock.now())
     app.world.log(Event.HOLD_PLACED, reason=text)
@@ -160,7 +160,7 @@ def resume(config_path: Path) -> None:
     """
     from certrotd.ports import Event
 
-    app = _opened_for_work(config_path, "table")
+    app = opened_for_work(config_path, "table")
     held = app.world.hold.placed()
     if held is None:
         click.echo("Rotation is not on hold.")
@@ -170,7 +170,7 @@ def resume(config_path: Path) -> None:
     click.echo(f"The hold is lifted. It was: {held[0]}")
 
 
-def _opened_for_work(path: Path, form: str) -> App:
+def opened_for_work(path: Path, form: str) -> App:
     """Assemble with progress for a watching person, or with the log for everybody else."""
     from certrotd.app import assemble
     from certrotd.cli.narration import narrate

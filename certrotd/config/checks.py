@@ -9,6 +9,7 @@ from certrotd import presets
 from certrotd.config.faults import Table
 from certrotd.config.outputs import OutputChecks, holds_identity, pair_material
 from certrotd.core.model import KeyAlgorithm, Usage
+from certrotd.core.model.kubelets import SHORTEST
 
 if TYPE_CHECKING:
     from certrotd.config import settings
@@ -31,7 +32,9 @@ def check(root: settings.Root, faults: Faults) -> None:
         _issuer(("issuers", name), issuer, root, faults)
     if root.kubelet_approver:
         _approver(("kubelet_approver",), root.kubelet_approver, root, faults)
-    elif not root.components:
+    if root.kubelet:
+        _kubelet(("kubelet",), root.kubelet, root, faults)
+    if not (root.components or root.kubelet or root.kubelet_approver):
         faults.add(("components",), "must name at least one component")
     _Components(root, faults).check()
     _order(root, faults)
@@ -78,6 +81,26 @@ def _approver(
         faults.add((*at, "api", key), "goes with `server` only")
     if bool(access.certificate) != bool(access.key):
         faults.add((*at, "api"), "certificate and key go together")
+
+
+def _kubelet(at: Location, given: settings.Kubelet, root: settings.Root, faults: Faults) -> None:
+    if given.lifetime is not None and given.lifetime < SHORTEST:
+        faults.add((*at, "lifetime"), "is under 10m, and the API server accepts nothing shorter")
+    if not given.purposes:
+        faults.add((*at, "purposes"), "must name `client`, `serving`, or both")
+    faults.twice((*at, "purposes"), given.purposes)
+    if given.dns_names and not given.ip_addresses:
+        faults.add((*at, "ip_addresses"), "is required with dns_names", (*at, "dns_names"))
+    if given.bootstrap and given.bootstrap.vault:
+        vaults = Table("entry of vaults", root.vaults, ("vaults",))
+        connection = given.bootstrap.vault.connection
+        faults.reference((*at, "bootstrap", "vault", "connection"), connection, vaults)
+    for kind in ("static_pod", "container"):
+        if getattr(given.restart, kind):
+            faults.add((*at, "restart", kind), "a kubelet is none: it keeps them")
+    if (program := given.restart.exec) and not (program.command or ("",))[0].startswith("/"):
+        where = (*at, "restart", "exec", "command")
+        faults.add(where, "must start with the absolute path of a program")
 
 
 def _order(root: settings.Root, faults: Faults) -> None:

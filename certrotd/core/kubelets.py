@@ -6,12 +6,12 @@ is here is the net below. See client-go's util/certificate for what the kubelet 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from certrotd.core import verify, x509
+from certrotd.core import render, verify, x509
 from certrotd.core.errors import Mismatch, Rejected
 from certrotd.core.model import (
     CertificateName,
@@ -19,9 +19,12 @@ from certrotd.core.model import (
     ComponentName,
     IssuerName,
     KeyAlgorithm,
+    Kubeconfig,
+    Output,
+    OutputKind,
     Usage,
 )
-from certrotd.core.model.kubelets import NODE_PREFIX, NODES, Purpose
+from certrotd.core.model.kubelets import NODE_PREFIX, NODES, SHORTEST, Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +38,8 @@ NET = 0.08
 so by itself when 10 to 30 % were left."""
 PAUSES = tuple(timedelta(minutes=m) for m in (0, 1, 5, 15, 30))
 """How long after the last requests the next one may be made; the last one holds from there on."""
-SHORTEST = timedelta(minutes=10)
-"""The API server accepts no shorter `expirationSeconds`."""
+REMEMBERED = timedelta(hours=6)
+"""For how long requests are counted."""
 _TIME = "%Y-%m-%d-%H-%M-%S"
 _WORDS = {Purpose.CLIENT: "client", Purpose.SERVING: "server"}
 _EXTENDED = {Purpose.CLIENT: Usage.CLIENT_AUTH, Purpose.SERVING: Usage.SERVER_AUTH}
@@ -52,6 +55,11 @@ class Cause(StrEnum):
     ENDING = "ending"
     NAMES_CHANGED = "names_changed"
     ASKED = "asked"
+
+    @property
+    def kubelet_may_mend(self) -> bool:
+        """Whether a running kubelet replaces the certificate by itself, if it is given time."""
+        return self in (Cause.MISSING, Cause.NAMES_CHANGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +80,55 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What lies in the kubelet's store; `key` is the public half's SHA-256 (hex).
+    """What a kubelet finds when it starts; `key` is the public half's SHA-256 (hex).
 
-    Without a leaf `problem` says why, empty if there is nothing.
+    `files` are where certificate and key lie; None where a kubeconfig has them inside. Without a
+    leaf `problem` says why, empty if there is nothing.
     """
 
     path: str
     leaf: ParsedCertificate | None = None
     key: str | None = None
+    files: tuple[str, str] | None = None
     problem: str = ""
+
+    def usable(self, now: datetime) -> bool:
+        """Whether an API server would let it in, as far as can be told from here."""
+        leaf = self.leaf
+        return leaf is not None and leaf.public_key == self.key and now < leaf.not_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One key and the request made with it; kept until the request is answered.
+
+    `submitted` is False until the API server was seen to have it.
+    """
+
+    name: str
+    private_key: Secret
+    request: bytes = field(repr=False)
+    cause: Cause
+    begun_at: datetime
+    submitted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What must not be forgotten between two looks at one purpose.
+
+    `requests` are the times of the last ones, oldest first. Since `stored_at` a new pair is in the
+    store and not yet shown to be in use, since `restarted_at` the kubelet was to have read it.
+    """
+
+    requests: tuple[datetime, ...] = ()
+    attempt: Attempt | None = None
+    stored_at: datetime | None = None
+    restarted_at: datetime | None = None
+
+    def recent(self, now: datetime) -> tuple[datetime, ...]:
+        """Return the requests that still count; none from a future that a clock had seen."""
+        return tuple(each for each in self.requests if now - REMEMBERED < each <= now)
 
 
 def specification(wanted: Wanted, ttl: timedelta) -> CertificateSpec:
@@ -100,6 +148,44 @@ def specification(wanted: Wanted, ttl: timedelta) -> CertificateSpec:
         ttl=ttl,
         outputs=(),
     )
+
+
+def begin(wanted: Wanted, why: Cause, now: datetime) -> Attempt:
+    """Make a key and a request; the name follows from the key, so that it is ours for sure."""
+    key = x509.new_key(wanted.key)
+    secret = x509.key_pem(key)
+    fingerprint = x509.public_key_of(secret)
+    return Attempt(
+        name=f"certrotd-kubelet-{_WORDS[wanted.purpose]}-{fingerprint[:32]}",
+        private_key=secret,
+        request=x509.build_csr(key, specification(wanted, timedelta(0))),
+        cause=why,
+        begun_at=now,
+    )
+
+
+def fits(wanted: Wanted, request: bytes) -> bool:
+    """Whether a request of ours still asks for what is wanted."""
+    asked = x509.parse_request(request)
+    return (
+        asked.common_names == (f"{NODE_PREFIX}{wanted.node}",)
+        and {each.lower() for each in asked.dns_names}
+        == {each.lower() for each in wanted.dns_names}
+        and set(asked.ip_addresses) == set(wanted.ip_addresses)
+        and asked.key == wanted.key
+    )
+
+
+def kubeconfig(node: str, pair: str, server: str, ca_file: str) -> bytes:
+    """Return a kubeconfig that names the link to the pair in use."""
+    spec = specification(Wanted(node=node, purpose=Purpose.CLIENT), timedelta(0))
+    named = Output(path=pair, kind=OutputKind.COMBINED, mode=0o600)
+    user = f"{NODE_PREFIX}{node}"
+    settings = Kubeconfig(server=server, user=user, embed=False, ca_file=ca_file)
+    written = Output(path="", kind=OutputKind.KUBECONFIG, mode=0o600, kubeconfig=settings)
+    content = render.constant(written, replace(spec, outputs=(named, written)), ())
+    assert content is not None  # noqa: S101  # it has no identity inside
+    return content
 
 
 def cause(

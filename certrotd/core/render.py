@@ -194,7 +194,7 @@ def _in_kubeconfig(content: bytes) -> tuple[tuple[bytes, ...], Secret]:
     lines = _IDENTITY_LINE.findall(content)
     data = dict(lines)
     if len(lines) != len(data) or len(data) != 2:  # noqa: PLR2004  # a certificate and a key
-        data = _current_user(content)
+        data = current_user(content)
     try:
         certificate = base64.b64decode(data[b"client-certificate-data"], validate=True)
         key = base64.b64decode(data[b"client-key-data"], validate=True)
@@ -205,8 +205,12 @@ def _in_kubeconfig(content: bytes) -> tuple[tuple[bytes, ...], Secret]:
     return x509.split_pem(certificate), _key_in(key)
 
 
-def _current_user(content: bytes) -> dict[bytes, bytes]:
-    """Find the user of the current context in a kubeconfig that somebody else wrote."""
+def current_user(content: bytes) -> dict[bytes, bytes]:
+    """Find the user of the current context in a kubeconfig that somebody else wrote.
+
+    Raises:
+        ValueError: it is no kubeconfig.
+    """
     # Imported here because the files certrotd wrote itself do not need it, and `status` must be
     # quick.
     import yaml  # noqa: PLC0415

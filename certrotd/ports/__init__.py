@@ -282,6 +282,14 @@ class Event(StrEnum):
     RECORDING_FAILED = "recording_failed"
     JUDGING_FAILED = "judging_failed"
     CLUSTER_UNAVAILABLE = "cluster_unavailable"
+    KUBELET_CERTIFICATE_REQUESTED = "kubelet_certificate_requested"
+    KUBELET_CERTIFICATE_STORED = "kubelet_certificate_stored"
+    KUBELET_CERTIFICATE_IN_USE = "kubelet_certificate_in_use"
+    KUBELET_KUBECONFIG_WRITTEN = "kubelet_kubeconfig_written"
+    KUBELET_REQUEST_FAILED = "kubelet_request_failed"
+    KUBELET_RESTART_FAILED = "kubelet_restart_failed"
+    KUBELET_GATE_FAILED = "kubelet_gate_failed"
+    KUBELET_DEFERRED = "kubelet_deferred"
 
     @property
     def severity(self) -> str:
@@ -305,6 +313,7 @@ _WARNINGS = frozenset(
         Event.LEADERSHIP_LOST,
         Event.REQUEST_DENIED,
         Event.CLUSTER_UNAVAILABLE,
+        Event.KUBELET_DEFERRED,
     }
 )
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
     from ipaddress import IPv4Address, IPv6Address
 
+    from certrotd.core.kubelets import Held, Record
+    from certrotd.core.model import Secret
     from certrotd.core.model.kubelets import (
         BootstrapToken,
         KnownNames,
@@ -176,4 +178,83 @@ class Inspection(Protocol):
 
         Raises:
             TransientError, PermanentError: see above.
+        """
+
+
+class OwnStore(Protocol):
+    """Where this node's kubelet keeps its certificates, in the kubelet's own format."""
+
+    def read(self, purpose: Purpose) -> Held:
+        """Return what the kubelet would find if it started now; never raises for what it sees."""
+
+    def write(
+        self, purpose: Purpose, chain: tuple[bytes, ...], private_key: Secret, at: datetime
+    ) -> str:
+        """Make a new pair the current one, by one rename, durably; return its path.
+
+        Raises:
+            PublishRefused: nothing changed.
+            PublishUncertain: the switch happened but the disk did not confirm it.
+        """
+
+    def kubeconfig_problem(self, now: datetime) -> str:
+        """Say why the kubelet's kubeconfig keeps it from starting; empty if it does not."""
+
+    def write_kubeconfig(self, content: bytes) -> None:
+        """Put a kubeconfig in place, keeping a copy of what was there.
+
+        Raises:
+            PublishRefused: nothing changed.
+        """
+
+
+class Records(Protocol):
+    """What is remembered of the requests of this node, the key of an open one among it."""
+
+    def load(self, purpose: Purpose) -> Record:
+        """Return what was saved last.
+
+        Raises:
+            PublishRefused: the disk reports an error.
+        """
+
+    def save(self, purpose: Purpose, record: Record) -> None:
+        """Remember it durably, readable by nobody else.
+
+        Raises:
+            PublishRefused: it is not remembered; the effect it stands for must not happen.
+        """
+
+
+class Asker(Protocol):
+    """One identity of this node at the API server."""
+
+    @property
+    def who(self) -> str:
+        """How people call it: a certificate's path, or where a token came from."""
+
+    @property
+    def by_token(self) -> bool:
+        """Whether it is the bootstrap credential."""
+
+    @property
+    def requests(self) -> SigningRequests:
+        """Requests as this identity."""
+
+    @property
+    def nodes(self) -> Nodes:
+        """Nodes as this identity."""
+
+
+class Access(Protocol):
+    """As whom this node asks."""
+
+    def node(self, held: Held) -> Asker:
+        """Return the node itself, by the client certificate it has."""
+
+    def bootstrap(self) -> Asker | None:
+        """Return who asks for the first certificate of a node; None if nobody is configured.
+
+        Raises:
+            TransientError, PermanentError: the credential cannot be had.
         """

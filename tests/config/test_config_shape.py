@@ -34,8 +34,8 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         "zzz: 1\nissuers:\n",
         [
             (
-                "1: zzz: unknown key; known here: cluster, components, defaults, issuers, limits, "
-                "log, node, preset, schedule, state_directory, vaults"
+                "1: zzz: unknown key; known here: cluster, components, defaults, issuers, kubelet, "
+                "limits, log, node, preset, schedule, state_directory, vaults"
             )
         ],
     ),

@@ -4,6 +4,7 @@ from certrotd.adapters.kubernetes.connection import ApiConnection, ApiServer
 from certrotd.adapters.kubernetes.election import LeaseLeadership
 from certrotd.adapters.kubernetes.events import EventRecorder
 from certrotd.adapters.kubernetes.inspection import ClusterInspection
+from certrotd.adapters.kubernetes.liveness import NodeGate
 from certrotd.adapters.kubernetes.nodes import ApiNodes
 from certrotd.adapters.kubernetes.requests import ApiSigningRequests
 
@@ -15,4 +16,5 @@ __all__ = [
     "ClusterInspection",
     "EventRecorder",
     "LeaseLeadership",
+    "NodeGate",
 ]

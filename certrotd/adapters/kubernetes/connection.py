@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from certrotd.core.errors import ApiRefused, ApiUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from certrotd.core.model import Secret
 
     Json = dict[str, Any]
 
@@ -40,9 +42,9 @@ _LONGEST_TEXT = 600
 class ApiServer:
     """Which API server, and who asks.
 
-    A kubeconfig; or a server with files; or, if neither is given, a pod's own service account. All
-    files are read again now and then. Time limits are in seconds, for connecting and for the next
-    part of an answer.
+    A kubeconfig; or a server with files or a token; or, if neither is given, a pod's own service
+    account. All files are read again now and then. Time limits are in seconds, for connecting and
+    for the next part of an answer.
     """
 
     kubeconfig: str | None = None
@@ -51,6 +53,7 @@ class ApiServer:
     certificate: str | None = None
     key: str | None = None
     token_file: str | None = None
+    token: Secret | None = field(default=None, repr=False)
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
 
@@ -180,6 +183,9 @@ def _client(server: ApiServer) -> Any:
             if server.token_file is not None:
                 settings.refresh_api_key_hook = _token_of(server.token_file)
                 settings.api_key = {"authorization": ""}
+            elif server.token is not None:
+                bearer = server.token.reveal().decode("ascii")
+                settings.api_key = {"authorization": f"Bearer {bearer}"}
         else:
             config.load_incluster_config(client_configuration=settings)
         for path in (settings.ssl_ca_cert, settings.cert_file, settings.key_file):

@@ -19,7 +19,7 @@ from certrotd.core.errors import CertrotdError, IssuerRefused, IssuerUnavailable
 from certrotd.core.model import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from certrotd.adapters.vault.settings import VaultConnection
     from certrotd.adapters.vault.transport import Reply
@@ -80,7 +80,20 @@ class VaultSession:
             IssuerRefused: the server said no.
         """
         ends, costly = self._ends(), replace(purpose, costly=True)
-        return self._retrying.run(lambda: self._authorized(costly, body, ends), ends, purpose.what)
+
+        def post(token: Secret) -> Reply:
+            return self._transport.post(costly, body, ends, token=token)
+
+        return self._retrying.run(lambda: self._authorized(costly, post, ends), ends, purpose.what)
+
+    def read(self, purpose: Purpose) -> Reply:
+        """GET with a token; raises as `write` does."""
+        ends = self._ends()
+
+        def get(token: Secret) -> Reply:
+            return self._transport.get(purpose, ends, token=token)
+
+        return self._retrying.run(lambda: self._authorized(purpose, get, ends), ends, purpose.what)
 
     def health(self) -> Reply:
         """Ask `sys/health`, which needs no token; the answer of every state is returned.
@@ -121,10 +134,10 @@ class VaultSession:
     def _ends(self) -> float:
         return self._clock.monotonic() + self._connection.deadline.total_seconds()
 
-    def _authorized(self, purpose: Purpose, body: Mapping[str, Any], ends: float) -> Reply:
+    def _authorized(self, purpose: Purpose, call: Callable[[Secret], Reply], ends: float) -> Reply:
         """One try with a token; if the token turns out to be gone, one more with a new one."""
         token = self._valid_token(ends)
-        reply = self._transport.post(purpose, body, ends, token=token.secret)
+        reply = call(token.secret)
         if reply.status == _FORBIDDEN and self._is_gone(token, ends):
             self._drop(token)
             renewed = self._valid_token(ends)
@@ -134,7 +147,7 @@ class VaultSession:
                     hint=self._token_hint(),
                     status=_FORBIDDEN,
                 )
-            reply = self._transport.post(purpose, body, ends, token=renewed.secret)
+            reply = call(renewed.secret)
         if reply.ok:
             return reply
         raise reply.failure()

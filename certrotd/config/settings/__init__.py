@@ -36,6 +36,7 @@ from certrotd.config.settings.issuers import (
     Vault,
     VaultPki,
 )
+from certrotd.config.settings.kubelet import Bootstrap, Kubelet, VaultSecret
 from certrotd.config.settings.kubelets import (
     ApproverLease,
     ClusterAccess,
@@ -70,6 +71,7 @@ __all__ = [
     "Auth",
     "Authority",
     "Auto",
+    "Bootstrap",
     "Certificate",
     "CertificateLogin",
     "ClientProof",
@@ -82,6 +84,7 @@ __all__ = [
     "Gate",
     "HttpGate",
     "Issuer",
+    "Kubelet",
     "KubeletApprover",
     "KubeletGuard",
     "KubeletIssuer",
@@ -109,6 +112,7 @@ __all__ = [
     "TokenRole",
     "Vault",
     "VaultPki",
+    "VaultSecret",
     "VersionSource",
 ]
 
@@ -186,3 +190,5 @@ class Root(Section):
     """Components by name."""
     kubelet_approver: KubeletApprover | None = None
     """The approver of kubelets' requests: `certrotd kubelet approve`."""
+    kubelet: Kubelet | None = None
+    """This node's own kubelet."""

@@ -20,6 +20,8 @@ NODE_PREFIX = "system:node:"
 """The user name and CN of a node begin so (Kubernetes, Node authorization)."""
 NODES = "system:nodes"
 """The group and O of nodes."""
+SHORTEST = timedelta(minutes=10)
+"""The API server accepts no shorter `expirationSeconds`."""
 
 
 class Purpose(StrEnum):
