@@ -239,7 +239,7 @@ class Renewer:
 
     def _follow(self, wanted: Wanted, record: Record, attempt: Attempt, asker: Asker) -> Progress:
         """Submit what is not, and look what became of it."""
-        purpose, now = wanted.purpose, self.clock.now()
+        purpose = wanted.purpose
         try:
             seen = asker.requests.look(attempt.name)
             if seen is None and not attempt.submitted:
@@ -248,7 +248,8 @@ class Renewer:
                     rsa=wanted.key.startswith("rsa"),
                 )  # fmt: skip
         except ApiRefused as e:
-            self._distrust(e, asker)
+            if self._distrust(e, asker):
+                return self._follow(wanted, record, attempt, self._asker(self.clock.now()))
             return self._failed(purpose, record, str(e), e.hint)
         if seen is None:
             return self._failed(
@@ -259,6 +260,18 @@ class Renewer:
             attempt = replace(attempt, submitted=True)
             record = replace(record, attempt=attempt)
             self.means.records.save(purpose, record)
+        return self._answered(wanted, record, attempt, asker, seen)
+
+    def _answered(
+        self,
+        wanted: Wanted,
+        record: Record,
+        attempt: Attempt,
+        asker: Asker,
+        seen: SubmittedRequest,
+    ) -> Progress:
+        """Do what the request's state asks for."""
+        purpose, now = wanted.purpose, self.clock.now()
         if told := _refusal(seen):
             return self._failed(purpose, record, *told)
         if seen.certificate:
@@ -271,11 +284,13 @@ class Renewer:
             until=attempt.begun_at + self.terms.answer_within,
         )  # fmt: skip
 
-    def _distrust(self, error: ApiRefused, asker: Asker) -> None:
+    def _distrust(self, error: ApiRefused, asker: Asker) -> bool:
         """Ask with the bootstrap credential from now on if the server knows our CA no more."""
         leaf = self.means.store.read(Purpose.CLIENT).leaf
-        if error.status == HTTPStatus.UNAUTHORIZED and not asker.by_token and leaf:
-            self._distrusted = leaf.fingerprint
+        if error.status != HTTPStatus.UNAUTHORIZED or asker.by_token or leaf is None:
+            return False
+        self._distrusted = leaf.fingerprint
+        return True
 
     def _failed(self, purpose: Purpose, record: Record, detail: str, hint: str) -> Progress:
         """Forget the key; the next request has another one, after a pause."""

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
         [
             (
                 "1: zzz: unknown key; known here: cluster, components, defaults, issuers, kubelet, "
-                "limits, log, node, preset, schedule, state_directory, vaults"
+                "kubelet_approver, limits, log, node, preset, schedule, state_directory, vaults"
             )
         ],
     ),

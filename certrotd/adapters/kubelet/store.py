@@ -91,7 +91,13 @@ class KubeletStore:
                 os.unlink(updated)  # noqa: PTH108  # the crash tests watch the os module
             os.symlink(path, updated)  # noqa: PTH211  # as above
         with located(current):
-            os.rename(updated, current)  # noqa: PTH104  # as above
+            try:
+                os.rename(updated, current)  # noqa: PTH104  # as above
+            except OSError:
+                # Else a kubelet without a current pair would take it up when it starts.
+                with suppress(OSError):
+                    os.unlink(updated)  # noqa: PTH108  # as above
+                raise
         try:
             flush_directory(self._directory)
         except OSError as e:
