@@ -101,8 +101,10 @@ class Tending:
         """
         clock, pause, said = self.renewer.clock, FIRST_POLL, ""
         ends = clock.monotonic() + self.renewer.terms.answer_within.total_seconds()
-        began = False
         with self.lock.hold(f"{_PURPOSE} renew"):
+            # A request that is on its way already is as good as one of ours; a pair that was only
+            # not yet shown to be in use is not what was asked for.
+            began = self.renewer.means.records.load(purpose).attempt is not None
             while True:
                 try:
                     progress = self.renewer.look(purpose, asked=asked, patient=False, token=token)
