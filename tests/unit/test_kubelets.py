@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -100,7 +101,7 @@ def test_what_is_good_is_replaced_only_if_asked() -> None:
 
 @given(st.lists(st.integers(0, 300), max_size=400))
 def test_a_cluster_that_never_answers_sees_a_few_requests_an_hour(minutes: list[int]) -> None:
-    """Whenever somebody looks: at most five in any hour, two in each later one."""
+    """Whenever somebody looks: at most five in any hour, and then one every 30 minutes."""
     made: tuple[datetime, ...] = ()
     for minute in sorted(minutes):
         now = NOW + timedelta(minutes=minute)
@@ -109,10 +110,8 @@ def test_a_cluster_that_never_answers_sees_a_few_requests_an_hour(minutes: list[
             made = (*made, now)
     for each in made:
         assert sum(each <= other < each + timedelta(hours=1) for other in made) <= 5
-    late = [each for each in made if each >= NOW + timedelta(hours=2)]
-    assert len(made) < 5 or all(
-        sum(each <= other < each + timedelta(hours=1) for other in late) <= 2 for each in late
-    )
+    pairs = itertools.pairwise(made[len(kubelets.PAUSES) - 1 :])
+    assert all(after - before >= kubelets.PAUSES[-1] for before, after in pairs)
 
 
 def test_requests_are_forgotten_after_hours_and_those_of_the_future_at_once() -> None:
