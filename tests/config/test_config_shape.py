@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from certrotd.config.section import kinds
+from certrotd.config.settings import Root
 from tests.config_text import GOOD, faults, write
 
 if TYPE_CHECKING:
@@ -32,12 +34,7 @@ CASES: dict[str, tuple[str, str, list[str]]] = {
     "an unknown key like no other": (
         "issuers:\n",
         "zzz: 1\nissuers:\n",
-        [
-            (
-                "1: zzz: unknown key; known here: cluster, components, defaults, issuers, kubelet, "
-                "kubelet_approver, limits, log, node, preset, schedule, state_directory, vaults"
-            )
-        ],
+        [f"1: zzz: unknown key; known here: {', '.join(sorted(kinds(Root)))}"],
     ),
     "a key given twice": (
         "        common_name: etcd\n",
