@@ -13,6 +13,7 @@ from cryptography import x509
 from certrotd.core.errors import ApiRefused
 from certrotd.core.x509 import parse_certificate
 from tests.kubelets.approver import USER, ApproverProcess
+from tests.kubelets.burst import ask_all, wait_signed
 from tests.kubelets.lab import BOOTSTRAPPERS, CSRS_PATH, KubeletLab
 from tests.unit.requests_of_kubelets import SERVING, dns, ips, pem, subject
 
@@ -132,6 +133,22 @@ def test_a_kube_apiserver_that_restarts_is_waited_for(
         lab.admin.close()
         asked = fresh(lab)
         approver.wait_logged("request_approved", request=asked)
+
+
+def test_a_kube_apiserver_that_restarts_in_the_middle_of_many_loses_none(
+    signing_cluster: KubeletLab, tmp_path: Path
+) -> None:
+    lab = signing_cluster
+    names = ask_all(lab, "restarted", 200)
+    with ApproverProcess(lab, tmp_path, policy=GENEROUS) as approver:
+        lab.until(lambda: len(approver.events("request_approved")) > 20, "the first of many")
+        lab.plane.restart("kube-apiserver")
+        lab.admin.close()
+        wait_signed(lab, names)
+        approved = {each["request"] for each in approver.events("request_approved")}
+        assert approver.events("cluster_unavailable")
+    assert len(approved & names) > 190  # of a few it was not told that they are
+    assert approver.events("request_denied") == []
 
 
 def test_a_configuration_is_read_again_and_a_faulty_one_is_not_taken(
