@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command but `check`, which follows the Nagios convention."""
+    """Exit codes of all commands but `check` and `kubelet guard`, which follow Nagios."""
 
     OK = 0
     FAILED = 1

@@ -41,6 +41,7 @@ _DIGESTS = frozenset({"sha256", "sha384", "sha512"})
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME = 253
 """A node's name is a DNS subdomain (RFC 1123) as Kubernetes has it."""
+_LONGEST_DETAIL = 500
 _HOUR = timedelta(hours=1)
 
 
@@ -99,22 +100,10 @@ def judge(
         policy: What may be approved.
         now: The time.
     """
-    purpose = purpose_of(submitted, policy)
-    if purpose is None:
-        detail = f"signer {submitted.signer} is not approved here"
-        return Verdict(ruling=Ruling.PASSED_OVER, rule="signer", detail=detail)
-    try:
-        parsed = x509.parse_request(submitted.request)
-    except ValueError as e:
-        return Verdict(ruling=Ruling.DENIED, rule="request", detail=str(e))
-    case = Case(
-        submitted=submitted, purpose=purpose, parsed=parsed, node=node, policy=policy, now=now
-    )
-    for rule, ruling, check in RULES:
-        if (problem := check(case)) is not None:
-            return Verdict(ruling=ruling, rule=rule, detail=problem)
-    who = f"node {node.name}, {_asked_for(purpose)}"
-    return Verdict(ruling=Ruling.APPROVED, rule="all", detail=who)
+    if verdict := _objection(submitted, node, policy, now, (Ruling.DENIED, Ruling.PENDING)):
+        return verdict
+    detail = f"node {node.name}, {_asked_for(Purpose(submitted.signer))}"
+    return Verdict(ruling=Ruling.APPROVED, rule="all", detail=detail)
 
 
 def objection(submitted: SubmittedRequest, policy: ApprovalPolicy) -> Verdict | None:
@@ -122,27 +111,33 @@ def objection(submitted: SubmittedRequest, policy: ApprovalPolicy) -> Verdict | 
 
     Only what can never become right counts: who approved it may know more of its node than we do.
     """
+    # Rules that deny look at no node and no time.
+    nobody = NodeFacts(name="", exists=False)
+    return _objection(submitted, nobody, policy, submitted.created_at, (Ruling.DENIED,))
+
+
+def _objection(
+    submitted: SubmittedRequest,
+    node: NodeFacts,
+    policy: ApprovalPolicy,
+    now: datetime,
+    rulings: tuple[Ruling, ...],
+) -> Verdict | None:
+    """Return the verdict of the first rule of these rulings that is not content."""
     purpose = purpose_of(submitted, policy)
     if purpose is None:
-        detail = f"signer {submitted.signer} is not served here"
+        detail = _shown(f"signer {submitted.signer} is not looked after here")
         return Verdict(ruling=Ruling.PASSED_OVER, rule="signer", detail=detail)
     try:
         parsed = x509.parse_request(submitted.request)
     except ValueError as e:
-        return Verdict(ruling=Ruling.DENIED, rule="request", detail=str(e))
-    # Rules that deny look at no node and no time.
-    node = NodeFacts(name="", exists=False)
+        return Verdict(ruling=Ruling.DENIED, rule="request", detail=_shown(str(e)))
     case = Case(
-        submitted=submitted,
-        purpose=purpose,
-        parsed=parsed,
-        node=node,
-        policy=policy,
-        now=submitted.created_at,
+        submitted=submitted, purpose=purpose, parsed=parsed, node=node, policy=policy, now=now
     )
     for rule, ruling, check in RULES:
-        if ruling is Ruling.DENIED and (problem := check(case)) is not None:
-            return Verdict(ruling=ruling, rule=rule, detail=problem)
+        if ruling in rulings and (problem := check(case)) is not None:
+            return Verdict(ruling=ruling, rule=rule, detail=_shown(problem))
     return None
 
 
@@ -315,6 +310,12 @@ def _is_of_no_node(address: IPv4Address | IPv6Address) -> bool:
 
 def _is_rsa(parsed: ParsedRequest) -> bool:
     return parsed.key.startswith("rsa-")
+
+
+def _shown(text: str) -> str:
+    """Make text of somebody else's fit for logs, Events and terminals."""
+    short = text if len(text) <= _LONGEST_DETAIL else f"{text[: _LONGEST_DETAIL - 1]}…"
+    return "".join(each if each.isprintable() else "?" for each in short)
 
 
 def _asked_for(purpose: Purpose) -> str:

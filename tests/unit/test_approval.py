@@ -405,6 +405,14 @@ def test_nothing_is_against_what_a_kubelet_asks_for() -> None:
     assert approval.objection(serving(), POLICY) is None
 
 
+def test_what_somebody_else_wrote_is_shown_short_and_printable() -> None:
+    evil = pem(subject("system:node:node-1", *["\x1b[2J" + "x" * 50] * 20))
+    verdict = judge(submitted(evil))
+    assert verdict.rule == "subject"
+    assert verdict.detail.isprintable()
+    assert len(verdict.detail) <= 500
+
+
 def test_networks_that_are_given_are_the_only_ones() -> None:
     loopback = replace(NODE, ip_addresses=frozenset({ip_address("127.0.0.1")}))
     policy = replace(POLICY, networks=(ip_network("127.0.0.0/8"),))
