@@ -137,7 +137,8 @@ def test_a_process_that_does_not_end_is_told(
 def test_the_signal_may_be_another(supervise: Callable[..., Path], tmp_path: Path) -> None:
     deaf = tmp_path / "deaf"
     script = f"trap '' TERM; trap exit INT; touch {deaf}; while :; do sleep 0.05; done"
-    pidfile = supervise("/bin/sh", "-c", script)
+    # Who was started in the background ignores INT, and a shell cannot trap what it ignores.
+    pidfile = supervise("/usr/bin/env", "--default-signal=INT", "/bin/sh", "-c", script)
     wait_until(deaf.exists)
     old = int(pidfile.read_text())
     PidfileRestart(str(pidfile), timedelta(seconds=20), "INT", "sh").activate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -65,6 +66,8 @@ class Runtime:
             except OSError as e:
                 why = _HINTS.get(e.errno or 0, e.strerror or str(e))
                 raise Unreachable(f"container runtime at {self._endpoint}: {why}") from e
+        # Before the import, which reads it; whoever of a process imports grpc first decides.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         import grpc  # noqa: PLC0415  # only who restarts containers waits for it
 
         options = (
