@@ -162,7 +162,7 @@ def test_a_ca_file_that_is_read_at_the_start_only_makes_one_restart_due(node: No
     assert "client-ca" not in status
     outcome = node.run("rotate", "--yes", "-o", "json")
     assert outcome.code == 0, outcome.err
-    # Others may lose their leader election while the only API server is away, and end by themselves.
+    # Others may lose their leader election while the API server is away, and end by themselves.
     assert [step["component"] for step in outcome.report["steps"]] == [APISERVER]
     assert node.plane.pid(APISERVER) != pids[APISERVER]
     assert node.plane.pid(ETCD) == pids[ETCD]

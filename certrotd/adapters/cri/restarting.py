@@ -25,7 +25,7 @@ def stop_and_wait(
     """Stop the running containers of these names, and wait for others in their place.
 
     If none runs, only the wait is left: their keeper is about to start them. `grace` is what they
-    have for their end; without one their pod's own grace period. The deadline counts without it.
+    have for their end; without one their pod's own grace period.
 
     Raises:
         NotBack: a new one ended again, or it took too long.
@@ -35,7 +35,6 @@ def stop_and_wait(
     for each in seen:
         if each.phase is Phase.RUNNING and each.name in names:
             seconds = each.grace if grace is None else int(grace.total_seconds())
-            deadline.extend(seconds)
             try:
                 runtime.stop(each, seconds, deadline.left())
             except Late as e:

@@ -23,16 +23,11 @@ class NotBack(Exception):
 
 
 class Deadline:
-    """The end of one restart, `seconds` from its beginning."""
+    """The end of one restart, `seconds` from now."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
-
-    def extend(self, seconds: float) -> None:
-        """Move the end: what a container has for its own end is not the restart's."""
-        self.seconds += seconds
-        self._end += seconds
 
     def left(self) -> float:
         """Return the seconds that are left; none if it has passed."""

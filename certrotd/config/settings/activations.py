@@ -116,7 +116,7 @@ class Restart(Section):
     exec: ActivationCommand | None = None
     """A program that restarts it."""
     timeout: Period = timedelta(seconds=90)
-    """How long the restart may take."""
+    """How long the restart may take, a container's grace period included."""
 
 
 class Nothing(Section):
