@@ -182,6 +182,8 @@ class Master:
             self.write_config()
             self.vault.define_roles(self.shown()["components"])
             self.run_once()
+        run("journalctl", "--rotate")
+        run("journalctl", "--vacuum-files=1")
 
     def rotate(self, *arguments: str) -> Outcome:
         """Let the shipped unit rotate once, whatever is due, with these arguments."""
