@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.adapters.clock import SystemClock
+from certrotd.adapters.handshakes import TlsHandshakes
 from certrotd.adapters.inventory import FileInventory
 from certrotd.adapters.kubernetes import (
     ApiConnection,
@@ -180,6 +181,7 @@ def guard(config: Config, kubeconfig: str | None) -> Guard:
     return Guard(
         requests=ApiSigningRequests(api),
         inspection=ClusterInspection(api),
+        handshakes=TlsHandshakes(),
         authorities=lambda: _authorities(config, given),
         duties=Duties(
             policy=policy_of(given.policy),

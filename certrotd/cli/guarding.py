@@ -28,6 +28,7 @@ def guard_text(found: tuple[Concern, ...], figures: Figures) -> str:
     data = (
         f"pending={figures.pending} unsigned={figures.unsigned}"
         f" signed_last_hour={figures.signed} refused_last_hour={figures.refused}"
+        f" kubelets={figures.kubelets} unread={figures.unread}"
     )
     lines = [f"CERTROTD KUBELETS {state} - {text}{more} | {data}"]
     for each in found:

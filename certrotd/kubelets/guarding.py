@@ -7,22 +7,27 @@ must not say that all is well.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from certrotd.core import x509
-from certrotd.core.errors import CertrotdError
+from certrotd.core.errors import CertrotdError, TransientError
 from certrotd.core.model.kubelets import NODES, Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from certrotd.core.model import ParsedCertificate
-    from certrotd.core.model.kubelets import ApprovalPolicy, BootstrapToken, SubmittedRequest
-    from certrotd.ports.kubelets import Inspection, SigningRequests
+    from certrotd.core.model.kubelets import (
+        ApprovalPolicy,
+        BootstrapToken,
+        KubeletEndpoint,
+        SubmittedRequest,
+    )
+    from certrotd.ports.kubelets import Handshakes, Inspection, SigningRequests
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -34,6 +39,10 @@ USUAL = timedelta(days=365)
 """How long kube-controller-manager's certificates are valid if nothing else is configured."""
 BOOTSTRAPPER, NODE = "system:bootstrap:guard", "system:node:guard"
 EVERYBODY = "system:authenticated"
+LATE = 0.08
+"""A kubelet replaces its certificates when 10 to 30 % of their life are left."""
+HANDSHAKES = 16
+"""How many kubelets are looked at at a time."""
 APPROVED_BY_CONTROLLER = "Auto approving"
 """How the messages of kube-controller-manager's own approvals begin."""
 
@@ -58,12 +67,17 @@ class Concern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """How many requests are in which state; the last two in the last hour."""
+    """How many requests are in which state, `signed` and `refused` of those of the last hour.
+
+    `kubelets` is how many there are, `unread` how many present nothing to where the guard runs.
+    """
 
     pending: int = 0
     unsigned: int = 0
     signed: int = 0
     refused: int = 0
+    kubelets: int = 0
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +102,7 @@ class Guard:
 
     requests: SigningRequests
     inspection: Inspection
+    handshakes: Handshakes
     authorities: Callable[[], tuple[ParsedCertificate, ...]]
     duties: Duties
     figures: Figures = field(default_factory=Figures)
@@ -99,6 +114,7 @@ class Guard:
             ("requests", lambda: self._requests(now)),
             ("rights", self._rights),
             ("bootstrap tokens", lambda: tokens(self.inspection.tokens(), self.duties, now)),
+            ("what kubelets present", lambda: self._served(now)),
             ("the signing CA", lambda: authorities(self.authorities(), life, now)),
         )
         found: list[Concern] = []
@@ -119,6 +135,24 @@ class Guard:
         yield from refused(there, now)
         yield from storms(there, now)
         yield from bypasses(there, self.duties)
+
+    def _served(self, now: datetime) -> Iterator[Concern]:
+        """Look at what kubelets present; one that cannot be reached from here is only counted."""
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # start-up time
+
+        endpoints = self.inspection.kubelets()
+        with ThreadPoolExecutor(HANDSHAKES) as pool:
+            leaves = tuple(pool.map(self._leaf, endpoints))
+        read = [(each, leaf) for each, leaf in zip(endpoints, leaves, strict=True) if leaf]
+        unread = len(endpoints) - len(read)
+        self.figures = replace(self.figures, kubelets=len(endpoints), unread=unread)
+        yield from ages(read, now)
+
+    def _leaf(self, endpoint: KubeletEndpoint) -> ParsedCertificate | None:
+        try:
+            return self.handshakes.leaf(endpoint)
+        except TransientError:
+            return None  # it is counted
 
     def _rights(self) -> Iterator[Concern]:
         """Both groups need to ask; the controller must approve only where nobody else does."""
@@ -252,6 +286,31 @@ def tokens(there: tuple[BootstrapToken, ...], duties: Duties, now: datetime) -> 
             "certificate has ended cannot come back by itself",
             fix="kubeadm token create --ttl 24h, or leave `policy.bootstrap_groups` empty",
         )
+
+
+def ages(
+    served: Sequence[tuple[KubeletEndpoint, ParsedCertificate]], now: datetime
+) -> Iterator[Concern]:
+    """Find kubelets whose serving certificate has ended, or should have been replaced long ago."""
+    left = sorted(
+        ((leaf.not_after - now) / (leaf.not_after - leaf.not_before), each.node)
+        for each, leaf in served
+    )
+    for level, text, nodes in (
+        (Level.CRITICAL, "has ended", [node for share, node in left if share <= 0]),
+        (
+            Level.WARNING, f"has less than {LATE:.0%} of its life left",
+            [node for share, node in left if 0 < share < LATE],
+        ),
+    ):  # fmt: skip
+        if nodes:
+            more = f" (and of {len(nodes) - 1} more)" if len(nodes) > 1 else ""
+            yield Concern(
+                level=level,
+                text=f"the serving certificate of {nodes[0]}{more} {text}",
+                fix="does that kubelet have serverTLSBootstrap: true, and are its requests "
+                "approved? `certrotd kubelet status` on the node",
+            )
 
 
 def authorities(

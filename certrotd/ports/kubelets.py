@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from certrotd.core.kubelets import Held, Record
-    from certrotd.core.model import Secret
+    from certrotd.core.model import ParsedCertificate, Secret
     from certrotd.core.model.kubelets import (
         BootstrapToken,
         KnownNames,
+        KubeletEndpoint,
         NodeFacts,
         Purpose,
         SubmittedRequest,
@@ -178,6 +179,24 @@ class Inspection(Protocol):
 
         Raises:
             TransientError, PermanentError: see above.
+        """
+
+    def kubelets(self) -> tuple[KubeletEndpoint, ...]:
+        """Return where the kubelets of all nodes serve.
+
+        Raises:
+            TransientError, PermanentError: see above.
+        """
+
+
+class Handshakes(Protocol):
+    """Certificates that servers present."""
+
+    def leaf(self, endpoint: KubeletEndpoint) -> ParsedCertificate:
+        """Return what is presented, whoever signed it.
+
+        Raises:
+            TransientError: nothing could be read within a few seconds.
         """
 
 

@@ -19,7 +19,14 @@ from certrotd.adapters.kubernetes import (
     LeaseLeadership,
 )
 from certrotd.core.errors import ApiUnavailable, TransientError
-from certrotd.core.model.kubelets import BootstrapToken, NodeFacts, Purpose, Ruling, Verdict
+from certrotd.core.model.kubelets import (
+    BootstrapToken,
+    KubeletEndpoint,
+    NodeFacts,
+    Purpose,
+    Ruling,
+    Verdict,
+)
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import (
     FakeCluster,
@@ -85,6 +92,9 @@ class Fake:
     def put_token(self, token: BootstrapToken) -> None:
         self.all.tokens = (token,)
 
+    def put_kubelet(self, node: str, port: int) -> None:
+        self.all.kubelets = (KubeletEndpoint(node=node, address="10.0.0.11", port=port),)
+
     def foreign(self, of: str) -> None:
         self.all.put(submitted(pem(), name=of, signer="example.com/other"))
 
@@ -116,6 +126,9 @@ class Real:
             namespace="kube-system",
             identity=identity,
         )
+
+    def put_kubelet(self, node: str, port: int) -> None:
+        self.lab.node_status(node, {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}}})
 
     def put_token(self, token: BootstrapToken) -> None:
         self.lab.put_token(token.name, token.ends, token.groups)
@@ -299,6 +312,13 @@ def test_nodes_may_ask_and_strangers_may_not(cluster: Fake | Real) -> None:
     assert may("", "system:node:somebody", ("system:nodes", "system:authenticated"))
     assert not may("", "jane", ("system:authenticated",))
     assert not may("selfnodeclient", "system:node:somebody", ("system:nodes",))
+
+
+@BOTH
+def test_kubelets_are_found_where_their_nodes_say(cluster: Fake | Real) -> None:
+    cluster.put_kubelet("node-1", 10250)
+    expected = KubeletEndpoint(node="node-1", address="10.0.0.11", port=10250)
+    assert cluster.inspection.kubelets() == (expected,)  # the other node never said
 
 
 @BOTH

@@ -7,14 +7,15 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from certrotd.core.errors import ApiUnavailable
+from certrotd.core.errors import ApiUnavailable, TransientError
 from certrotd.core.model.kubelets import NodeFacts, Purpose, SubmittedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
-    from certrotd.core.model.kubelets import BootstrapToken, Verdict
+    from certrotd.core.model import ParsedCertificate
+    from certrotd.core.model.kubelets import BootstrapToken, KubeletEndpoint, Verdict
     from tests.fakes.clock import FakeClock
 
 USAGES = {
@@ -40,6 +41,7 @@ class FakeCluster:
     renewed: float = 0.0
     rights: set[tuple[str, str]] = field(default_factory=set)
     tokens: tuple[BootstrapToken, ...] = ()
+    kubelets: tuple[KubeletEndpoint, ...] = ()
     happened: deque[SubmittedRequest] = field(default_factory=deque)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -199,3 +201,19 @@ class FakeInspection:
     def tokens(self) -> tuple[BootstrapToken, ...]:
         self.cluster.reach()
         return self.cluster.tokens
+
+    def kubelets(self) -> tuple[KubeletEndpoint, ...]:
+        self.cluster.reach()
+        return self.cluster.kubelets
+
+
+@dataclass
+class FakeHandshakes:
+    """What kubelets present, by the name of the node; who is not in there does not answer."""
+
+    leaves: dict[str, ParsedCertificate] = field(default_factory=dict)
+
+    def leaf(self, endpoint: KubeletEndpoint) -> ParsedCertificate:
+        if endpoint.node not in self.leaves:
+            raise TransientError("nobody answers")
+        return self.leaves[endpoint.node]

@@ -226,5 +226,17 @@ def test_it_renews_as_itself_before_its_certificate_ends(node: ApprovedNode) -> 
     assert node.told("request_denied") == []
 
 
+def test_the_guard_sees_the_path_and_what_the_kubelet_presents(node: ApprovedNode) -> None:
+    done = node.namespaces.run(
+        sys.executable, "-m", "certrotd", "kubelet", "guard", "-c", CONFIG, "-o", "json",
+        "--kubeconfig", "/etc/kubernetes/admin.conf", check=False,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert (found["figures"]["kubelets"], found["figures"]["unread"]) == (1, 0)
+    assert found["figures"]["pending"] == 0
+    # The token of this test has no end, and nobody said which CA signs.
+    assert {each["state"] for each in found["concerns"]} == {"WARNING"}, found
+
+
 def _of(node: ApprovedNode, signer: str, event: str) -> list[dict[str, Any]]:
     return [each for each in node.told(event) if each["signer"] == signer]

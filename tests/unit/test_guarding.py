@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from certrotd.core.errors import ApiRefused
-from certrotd.core.model.kubelets import ApprovalPolicy, BootstrapToken, Purpose
+from certrotd.core.model.kubelets import ApprovalPolicy, BootstrapToken, KubeletEndpoint, Purpose
 from certrotd.core.x509 import parse_certificate
 from certrotd.kubelets.guarding import Concern, Duties, Figures, Guard, Level
 from tests.factories import Lab
 from tests.fakes.clock import FakeClock
-from tests.fakes.cluster import FakeCluster, FakeInspection, FakeSigningRequests
+from tests.fakes.cluster import FakeCluster, FakeHandshakes, FakeInspection, FakeSigningRequests
 from tests.unit.requests_of_kubelets import pem, submitted
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Scene:
         self.clock = FakeClock()
         self.now = self.clock.now()
         self.all = FakeCluster(self.clock)
+        self.handshakes = FakeHandshakes()
         self.all.rights = {
             ("system:nodes", ""), (GROUP, ""),
             ("system:nodes", "selfnodeclient"), (GROUP, "nodeclient"),
@@ -65,7 +66,13 @@ class Scene:
             self.all.put(replace(made, **changes))
 
     def look(self) -> tuple[tuple[Concern, ...], Figures]:
-        guard = Guard(FakeSigningRequests(self.all), FakeInspection(self.all), self.ca, self.duties)
+        guard = Guard(
+            FakeSigningRequests(self.all),
+            FakeInspection(self.all),
+            self.handshakes,
+            self.ca,
+            self.duties,
+        )
         return guard.look(self.now), guard.figures
 
     def only(self) -> Concern:
@@ -172,9 +179,33 @@ def test_a_signing_ca_that_ends_before_its_certificates(days: int, level: Level)
     assert "not known" in scene.only().text
 
 
+@pytest.mark.parametrize(("left", "level"), [
+    (timedelta(days=20), None), (timedelta(hours=1), Level.WARNING),
+    (timedelta(0), Level.CRITICAL), (timedelta(days=-3), Level.CRITICAL),
+])  # fmt: skip
+def test_what_kubelets_present(left: timedelta, level: Level | None) -> None:
+    scene = Scene()
+    names = ("node-1", "node-2", "away")
+    scene.all.kubelets = tuple(
+        KubeletEndpoint(node=each, address="10.0.0.1", port=10250) for each in names
+    )
+    (leaf,) = scene.ca()
+    fresh = replace(leaf, not_before=scene.now, not_after=scene.now + timedelta(days=30))
+    begin = scene.now - timedelta(days=30)
+    other = replace(leaf, not_before=begin, not_after=scene.now + left)
+    scene.handshakes.leaves = {"node-1": fresh, "node-2": other}
+    found, figures = scene.look()
+    assert (figures.kubelets, figures.unread) == (3, 1)
+    if level is None:
+        assert found == ()
+    else:
+        assert scene.only().level is level
+        assert "of node-2 " in scene.only().text
+
+
 def test_what_may_not_be_looked_at_is_no_good_news() -> None:
     scene = Scene()
     scene.all.away = ApiRefused("forbidden", status=403, hint="a role")
     found, _ = scene.look()
-    assert [each.level for each in found] == [Level.UNKNOWN] * 3
+    assert [each.level for each in found] == [Level.UNKNOWN] * 4
     assert {each.fix for each in found} == {"a role"}

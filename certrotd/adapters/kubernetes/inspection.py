@@ -1,4 +1,4 @@
-"""What a guard looks at besides requests: who may do what, and bootstrap tokens."""
+"""What a guard looks at besides requests: who may do what, bootstrap tokens, nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from certrotd.core.errors import ApiUnavailable
-from certrotd.core.model.kubelets import BootstrapToken
+from certrotd.core.model.kubelets import BootstrapToken, KubeletEndpoint
 
 if TYPE_CHECKING:
     from certrotd.adapters.kubernetes.connection import ApiConnection, Json
@@ -17,6 +17,8 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _SECRETS = "/api/v1/namespaces/kube-system/secrets"  # a path
 _TOKEN = "bootstrap.kubernetes.io/token"  # noqa: S105  # a type
 _PAGE = "500"
+_NODES = "100"
+"""How many nodes are read at once: each has over 10 KiB."""
 
 
 class ClusterInspection:
@@ -58,6 +60,35 @@ class ClusterInspection:
             return tuple(_token(each["data"]) for each in answer["items"])
         except (KeyError, TypeError, ValueError, binascii.Error) as e:
             raise ApiUnavailable(f"kube-apiserver sent no bootstrap token: {e!r}") from None
+
+    def kubelets(self) -> tuple[KubeletEndpoint, ...]:
+        """Return where kubelets serve; a node that never said it is left out.
+
+        Raises:
+            ApiUnavailable, ApiRefused: they could not be read.
+        """
+        found: list[KubeletEndpoint | None] = []
+        query = {"limit": _NODES}
+        while True:
+            page = self._connection.call("GET", "/api/v1/nodes", query=query)
+            try:
+                found += [_endpoint(each) for each in page["items"]]
+            except (KeyError, TypeError, ValueError) as e:
+                raise ApiUnavailable(f"kube-apiserver sent no Nodes: {e!r}") from e
+            following = page["metadata"].get("continue")
+            if not following:
+                return tuple(each for each in found if each)
+            query = {"limit": _NODES, "continue": following}
+
+
+def _endpoint(node: Json) -> KubeletEndpoint | None:
+    status = node.get("status") or {}
+    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+    addresses = {each["type"]: each["address"] for each in status.get("addresses") or ()}
+    address = addresses.get("InternalIP") or addresses.get("Hostname")
+    if not port or not address:
+        return None
+    return KubeletEndpoint(node=node["metadata"]["name"], address=address, port=int(port))
 
 
 def _token(data: Json) -> BootstrapToken:

@@ -107,6 +107,15 @@ class NodeFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubeletEndpoint:
+    """Where the kubelet of a node serves TLS."""
+
+    node: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapToken:
     """What is not secret of a bootstrap token; without `ends` it never ends."""
 
