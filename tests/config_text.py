@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from certrotd.config import load
 from certrotd.core.errors import ConfigError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+EXAMPLES = Path("config/presets").resolve()
+ISSUERS = """\
+issuers:
+  kubernetes: {ca: {certificate: /lab/k.crt, key: /lab/k.key}}
+  etcd: {ca: {certificate: /lab/e.crt, key: /lab/e.key}}
+  front-proxy: {ca: {certificate: /lab/f.crt, key: /lab/f.key}}
+"""
+KUBEADM = f"""\
+node: master-1
+preset:
+  layout: kubeadm
+  advertise_address: 10.0.0.11
+  service_ip: 10.96.0.1
+{ISSUERS}"""
+FIRST = len(KUBEADM.splitlines()) + 1
+"""The line of what is appended."""
 GOOD = """\
 issuers:
   lab: {ca: {certificate: /lab/ca.crt, key: /lab/ca.key}}

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certrotd.adapters.probes.etcd import EtcdGate, LeaderMovedFirst
-from certrotd.adapters.probes.etcd.client import Listed, Status, Unanswered
-from certrotd.adapters.probes.etcd.cluster import LAG, Cluster
 from certrotd.core.errors import ActivationFailed
 from certrotd.core.model import KeyAlgorithm, Usage
 from certrotd.ports import Event
@@ -305,41 +303,6 @@ def test_files_that_are_missing_are_told(tmp_path: Path, missing: str) -> None:
     evidence = EtcdGate("127.0.0.1:1", ca, client.spec.outputs).check()
     assert not evidence.holds
     assert f"{tmp_path / missing} cannot be read" in evidence.detail
-
-
-def cluster_of(*statuses: Status | Unanswered) -> Cluster:
-    members = tuple(
-        Listed(number=number, name=f"m{number}", urls=("https://x",), learner=False)
-        for number in range(1, len(statuses) + 1)
-    )
-    return Cluster(here=1, members=members, quorum="", statuses=dict(enumerate(statuses, start=1)))
-
-
-def status_of(number: int, *, applied: int, leader: int = 1) -> Status:
-    return Status(
-        number=number,
-        version="3.6.16",
-        leader=leader,
-        index=applied,
-        applied=applied,
-        learner=False,
-        errors=(),
-    )
-
-
-def test_a_member_far_behind_is_a_fault_and_no_successor() -> None:
-    cluster = cluster_of(
-        status_of(1, applied=5000), status_of(2, applied=5000 - LAG - 1), status_of(3, applied=4000)
-    )
-    told = [cluster.faults_of(each) for each in cluster.members]
-    assert told == [(), (f"m2 is {LAG + 1} raft entries behind",), ()]
-    assert cluster.successor() == 3
-
-
-def test_a_member_that_follows_another_leader_is_a_fault() -> None:
-    cluster = cluster_of(status_of(1, applied=9), status_of(2, applied=9, leader=2))
-    assert cluster.faults_of(cluster.members[1]) == ("m2 sees another leader (m2)",)
-    assert cluster.successor() is None
 
 
 class Restarting(FakeService):
