@@ -37,7 +37,8 @@ def shown(config: Config, *, redacted: bool = False) -> Plain:
     root = config.settings
     data = plain(root, Root, redacted=redacted)
     specs = {str(spec.name): spec for each in config.components for spec in each.certificates}
-    components: Any = data["components"]
+    data.setdefault("issuers", {})  # what must be there, although it may be empty
+    components: Any = data.setdefault("components", {})
     for name, component in root.components.items():
         certificates = components[name]["certificates"]
         for each, given in component.certificates.items():

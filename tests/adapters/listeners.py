@@ -84,6 +84,12 @@ class Listener:
                 self._serve(channel)
 
 
+def healthz(channel: socket.socket) -> None:
+    """Serve plain HTTP as a component that is well."""
+    channel.recv(65536)
+    channel.sendall(OK)
+
+
 class TlsServer:
     """How a listener of `pair` serves TLS: reads its files at each handshake, as etcd does.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from certrotd.adapters.kubelet import HealthGate
 from certrotd.adapters.probes import HttpGate, TcpGate
 from certrotd.adapters.probes.apiserver import ApiserverGate
 from certrotd.adapters.probes.etcd import EtcdGate
@@ -17,7 +18,7 @@ from certrotd.adapters.probes.lease import LeaseGate
 from certrotd.adapters.processes import CommandGate
 from certrotd.core.model import OutputKind
 from tests.adapters.identities import admin_of, etcd_ca, etcd_client, kubernetes_ca
-from tests.adapters.listeners import Listener, TlsServer, lab_of_today, put
+from tests.adapters.listeners import Listener, TlsServer, healthz, lab_of_today, put
 from tests.factories import make_spec
 from tests.fakes.gate import FakeGate
 
@@ -42,7 +43,7 @@ class Cases:
 SERVERS = [pytest.param(each, marks=pytest.mark.servers) for each in ("etcd", "api", "lease")]
 
 
-@pytest.fixture(params=["fake", "tcp", "https", "command", *SERVERS])
+@pytest.fixture(params=["fake", "tcp", "https", "command", "kubelet", *SERVERS])
 def cases(request: pytest.FixtureRequest) -> Cases:
     kind = "real" if request.param in ("etcd", "api", "lease") else "simple"
     made: dict[str, Cases] = request.getfixturevalue(kind)
@@ -78,7 +79,7 @@ def unused() -> Iterator[str]:
 def simple(tmp_path: Path, unused: str) -> Iterator[dict[str, Cases]]:
     pair = put(lab_of_today().issue(make_spec(tmp_path)))
     ca = next(each.path for each in pair.spec.outputs if each.kind is OutputKind.CA)
-    with Listener(TlsServer(pair)) as listener:
+    with Listener(TlsServer(pair)) as listener, Listener(healthz) as kubelet:
         address = listener.address
         yield {
             "fake": Cases(FakeGate(), FakeGate(is_open=False)),
@@ -87,6 +88,7 @@ def simple(tmp_path: Path, unused: str) -> Iterator[dict[str, Cases]]:
             "command": Cases(
                 CommandGate(("/bin/true",), LIMIT), CommandGate(("/bin/false",), LIMIT)
             ),
+            "kubelet": Cases(HealthGate(kubelet.address), HealthGate(unused)),
         }
 
 

@@ -200,3 +200,33 @@ def test_on_hold_it_says_so_once_and_goes_on_after_resume(daemon: Daemon) -> Non
     daemon.send(signal.SIGUSR1)
     daemon.wait_logged("run_finished")
     assert len([e for e in daemon.events() if e["event"] == "run_deferred"]) == 1
+
+
+def test_a_kubelet_in_trouble_is_told_once_and_keeps_nothing_else_from_going_on(
+    daemon: Daemon,
+) -> None:
+    token = daemon.node.directory / "token"
+    token.touch(mode=0o600)
+    token.write_text("abcdef.0123456789abcdef")
+    daemon.node.settings["kubelet"] = {
+        "server": "https://127.0.0.1:1",
+        "ca_file": str(daemon.node.directory / "ca.crt"),
+        "directory": str(daemon.node.directory / "kubelet"),
+        "kubeconfig": str(daemon.node.directory / "kubelet.conf"),
+        "bootstrap": {"token_file": str(token)},
+        "patience": "0s",
+    }
+    daemon.node.write()
+    daemon.start()
+    deferred = daemon.wait_logged("kubelet_deferred")
+    assert "does not answer" in deferred["error"]
+    daemon.wait_logged("run_finished")
+    for count in (1, 2):
+        # Each is a tick of its own.
+        daemon.send(signal.SIGUSR1)
+        time.sleep(1)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_logged("config_reloaded", count)
+    requested = [e["request"] for e in daemon.events() if e["event"].endswith("_requested")]
+    assert len(requested) == 1, "one request, that waits for the API server"
+    assert "0123456789abcdef" not in daemon.log.read_text()

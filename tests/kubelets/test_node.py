@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from certrotd.adapters.kubernetes import ApiConnection, ApiServer
+from certrotd.adapters.kubernetes import ApiConnection, ApiServer, NodeGate
 from tests.kubelets.lab import CSRS_PATH, PATIENCE, KubeletLab
 from tests.kubelets.nodeside import NodeSide, grant
 from tests.testbed.inventory import APISERVER
@@ -280,6 +280,33 @@ def test_a_node_cannot_ask_for_another(node: NodeSide) -> None:
     assert ended.returncode == 1
     assert "403" in ended.stdout
     assert "can only create a node CSR with" in ended.stdout or "node-of-somebody" in ended.stdout
+
+
+def test_a_node_is_well_only_if_it_is_ready_and_its_lease_is_renewed(node: NodeSide) -> None:
+    joined(node)
+    identity = ApiServer(
+        server=node.lab.url,
+        ca_file=str(node.lab.ca_file),
+        certificate=str(node.current()),
+        key=str(node.current()),
+    )
+    gate = NodeGate(ApiConnection(identity), node.name)
+    missing = gate.check()
+    assert not missing.holds
+    assert "404" in missing.detail
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    spec = {"holderIdentity": node.name, "renewTime": "2026-11-24T06:00:00.000000Z"}
+    lease = node.lab.admin.call(
+        "POST", leases, body={"metadata": {"name": node.name}, "spec": spec}
+    )
+    for _ in range(2):
+        assert "not renewed since" in gate.check().detail
+    lease["spec"]["renewTime"] = "2026-11-24T06:00:10.000000Z"
+    lease = node.lab.admin.call("PUT", f"{leases}/{node.name}", body=lease)
+    assert gate.check().holds
+    unknown = {"type": "Ready", "status": "False", "message": "container runtime is down"}
+    node.lab.node_status(node.name, {"conditions": [unknown]})
+    assert "Ready is False: container runtime is down" in gate.check().detail
 
 
 def test_status_asks_nobody_and_tells_all(node: NodeSide) -> None:
