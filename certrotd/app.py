@@ -85,10 +85,8 @@ def assemble(config: Config, log: Log, stop: threading.Event | None = None) -> A
     stop = stop or threading.Event()
     clock = SystemClock()
     root = config.settings
-    sessions = {
-        name: VaultSession(connection(vault), clock, log, stop)
-        for name, vault in root.vaults.items()
-    }
+    reached = {name: connection(vault) for name, vault in root.vaults.items()}
+    sessions = {name: VaultSession(each, clock, log, stop) for name, each in reached.items()}
     outputs = {spec.name: spec.outputs for each in config.components for spec in each.certificates}
     state, limits = Path(root.state_directory), root.limits
     world = World(

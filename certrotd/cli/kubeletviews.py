@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from certrotd.kubelets.renewing import Progress
+    from certrotd.kubelets.progress import Progress
     from certrotd.kubelets.tending import Sight
 
 EXEMPT = (

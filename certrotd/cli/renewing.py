@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from certrotd.app import App
     from certrotd.core.model.kubelets import Purpose
-    from certrotd.kubelets.renewing import Progress
+    from certrotd.kubelets.progress import Progress
     from certrotd.kubelets.tending import Tending
 
 
@@ -148,7 +148,7 @@ def _report(
 
 
 def _code(progress: Progress) -> ExitCode:
-    from certrotd.kubelets.renewing import State
+    from certrotd.kubelets.progress import State
 
     if progress.state in (State.FRESH, State.RENEWED):
         return ExitCode.OK

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from certrotd.core.errors import ApiRefused, CertrotdError, PermanentError, Reje
 from certrotd.core.kubelets import Cause, Held, Record, Wanted
 from certrotd.core.model.kubelets import Purpose
 from certrotd.kubelets.naming import Names
+from certrotd.kubelets.progress import Progress, State
 from certrotd.ports import Event
 
 if TYPE_CHECKING:
@@ -30,42 +30,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from certrotd.core.kubelets import Attempt
-    from certrotd.core.model import KeyAlgorithm, ParsedCertificate
+    from certrotd.core.model import KeyAlgorithm
     from certrotd.core.model.kubelets import SubmittedRequest
     from certrotd.kubelets.naming import ServingNames
     from certrotd.kubelets.settling import Settling
     from certrotd.ports import Clock, Log
     from certrotd.ports.kubelets import Access, Asker, OwnStore, Records
-
-
-class State(StrEnum):
-    """Where one purpose is after a look. A closed list."""
-
-    FRESH = "fresh"
-    WATCHED = "watched"  # the kubelet may do it by itself and is given time
-    PAUSING = "pausing"  # the last requests were not long ago
-    PENDING = "pending"  # asked, not answered
-    SETTLING = "settling"  # stored; the kubelet is on its way
-    RENEWED = "renewed"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What one look did and saw; `until` is when something will be done about it."""
-
-    purpose: Purpose
-    state: State
-    detail: str
-    hint: str = ""
-    cause: Cause | None = None
-    until: datetime | None = None
-    leaf: ParsedCertificate | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether looking again at once shows nothing else."""
-        return self.state not in (State.PENDING, State.SETTLING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from certrotd.core import kubelets
 from certrotd.core.errors import ApiUnavailable, CertrotdError, LockHeld
 from certrotd.core.kubelets import Cause, Held, Record, Wanted
 from certrotd.core.model.kubelets import Purpose
-from certrotd.kubelets.renewing import Progress, State
+from certrotd.kubelets.progress import Progress, State
 from certrotd.ports import Event
 
 if TYPE_CHECKING:

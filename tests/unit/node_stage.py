@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certrotd.core.kubelets import Held
-    from certrotd.kubelets.renewing import Progress
+    from certrotd.kubelets.progress import Progress
     from certrotd.ports import Gate
 
 CLIENT, SERVING = Purpose.CLIENT, Purpose.SERVING

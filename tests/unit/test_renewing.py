@@ -12,13 +12,14 @@ import pytest
 from certrotd.core.errors import ApiUnavailable
 from certrotd.core.kubelets import Cause, specification
 from certrotd.core.model import ServiceState, SigningRequest
-from certrotd.kubelets.renewing import NoIdentity, State
+from certrotd.kubelets.progress import State
+from certrotd.kubelets.renewing import NoIdentity
 from certrotd.ports import Event
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from certrotd.kubelets.renewing import Progress
+    from certrotd.kubelets.progress import Progress
 
 
 from tests.unit.node_stage import CLIENT, MINUTE, MONTH, SERVING, Stage
