@@ -18,7 +18,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from certrotd.core import kubelets, x509
-from certrotd.core.errors import ApiRefused, CertrotdError, PermanentError, Rejected
+from certrotd.core.errors import (
+    ApiRefused,
+    ApiUnavailable,
+    CertrotdError,
+    PermanentError,
+    Rejected,
+)
 from certrotd.core.kubelets import Cause, Held, Record, Wanted
 from certrotd.core.model.kubelets import Purpose
 from certrotd.kubelets.naming import Names
@@ -99,8 +105,8 @@ class Renewer:
         held = self.means.store.read(purpose)
         if record.stored_at:
             return self._settle(purpose, record, held)
-        wanted = self.wanted(purpose, held, now)
         attempt = record.attempt
+        wanted = self.wanted(purpose, held, now, attempt)
         asked = asked or (attempt is not None and attempt.cause is Cause.ASKED)
         why = kubelets.cause(wanted, held, now, asked=asked)
         if attempt and (why is None or not kubelets.fits(wanted, attempt.request)):
@@ -113,7 +119,7 @@ class Renewer:
         if attempt is None:
             if waiting := self._waiting(purpose, record, why, now, patient=patient):
                 return waiting
-            asker = self._asker(now, token=token)
+            asker = self._asker(purpose, now, token=token)
             attempt = kubelets.begin(wanted, cause, now)
             counted = (*record.recent(now), now)
             record = Record(requests=counted, attempt=attempt)
@@ -124,19 +130,21 @@ class Renewer:
                 identity=asker.who,
             )  # fmt: skip
         else:
-            asker = self._asker(now, token=token)
+            asker = self._asker(purpose, now, token=token)
         return self._follow(wanted, record, attempt, asker)
 
-    def wanted(self, purpose: Purpose, held: Held, now: datetime) -> Wanted:
+    def wanted(
+        self, purpose: Purpose, held: Held, now: datetime, attempt: Attempt | None = None
+    ) -> Wanted:
         """Say what a certificate must be.
 
         Where nobody can tell the names now, those of a certificate that is held are taken for
-        right: it is replaced when they are known to be others.
+        right, unless others are being asked for: it is replaced when they are known.
 
         Raises:
             TransientError, PermanentError: the names cannot be learnt, and are needed.
         """
-        names = Names() if purpose is Purpose.CLIENT else self._names(held, now)
+        names = Names() if purpose is Purpose.CLIENT else self._names(held, now, attempt)
         return Wanted(
             node=self.terms.node,
             purpose=purpose,
@@ -146,14 +154,14 @@ class Renewer:
             lifetime=self.terms.lifetime,
         )
 
-    def _names(self, held: Held, now: datetime) -> Names:
+    def _names(self, held: Held, now: datetime, attempt: Attempt | None) -> Names:
         if known := self.means.names.remembered():
             return known
         try:
-            return self.means.names.ask(self._asker(now).nodes)
+            return self.means.names.ask(self._asker(Purpose.SERVING, now).nodes)
         except CertrotdError:
             leaf = held.leaf
-            if leaf is None or now >= leaf.not_after:
+            if attempt or leaf is None or now >= leaf.not_after:
                 raise
             return Names(dns_names=leaf.dns_names, ip_addresses=leaf.ip_addresses)
 
@@ -185,17 +193,23 @@ class Renewer:
             hint=f"the next one is made at {due:%H:%M:%SZ}, so that the cluster is not flooded",
         )  # fmt: skip
 
-    def _asker(self, now: datetime, *, token: bool = False) -> Asker:
-        """Return as whom to ask.
+    def _asker(self, purpose: Purpose, now: datetime, *, token: bool = False) -> Asker:
+        """Return as whom to ask; for a serving certificate only the node itself may.
 
         Raises:
             NoIdentity: there is nobody.
+            ApiUnavailable: the node has no client certificate yet.
             TransientError, PermanentError: the bootstrap credential cannot be had.
         """
         client = self.means.store.read(Purpose.CLIENT)
         trusted = client.leaf is not None and client.leaf.fingerprint != self._distrusted
         if not token and client.usable(now) and trusted:
             return self.means.access.node(client)
+        if purpose is Purpose.SERVING:
+            why = _state_of(client, now)
+            raise ApiUnavailable(
+                f"a serving certificate is asked for as the node itself, and {why}"
+            )
         asker = self.means.access.bootstrap()
         if asker is None:
             raise NoIdentity(
@@ -219,7 +233,8 @@ class Renewer:
                 )  # fmt: skip
         except ApiRefused as e:
             if self._distrust(e, asker):
-                return self._follow(wanted, record, attempt, self._asker(self.clock.now()))
+                asker = self._asker(purpose, self.clock.now())
+                return self._follow(wanted, record, attempt, asker)
             return self._failed(purpose, record, str(e), e.hint)
         if seen is None:
             return self._failed(

@@ -202,6 +202,33 @@ def test_old_pairs_go_but_never_the_one_in_use_or_another_file(
     assert "kubelet-server-2026-11-24-12-00-00.pem" in names
 
 
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [
+        ({}, "names no client certificate"),
+        (
+            {"client-certificate": "/gone.pem", "client-key": "/gone.pem"},
+            "/gone.pem does not exist",
+        ),
+        ({"client-certificate-data": "eA==", "client-key-data": "eA=="}, "certificate"),
+        ({"tokenFile": "/token"}, ""),
+        ({"exec": {"command": "aws"}}, ""),
+    ],
+)
+def test_a_kubeconfig_is_of_no_use_only_if_nothing_in_it_logs_in(
+    store: KubeletStore, tmp_path: Path, user: dict[str, object], told: str
+) -> None:
+    document = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"user": "u", "cluster": "k"}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    put(tmp_path / "kubelet.conf", json.dumps(document).encode())
+    problem = store.kubeconfig_problem(NOW)
+    assert told in problem
+    assert bool(problem) == bool(told)
+
+
 def test_a_kubeconfig_is_replaced_whole_and_the_old_one_is_kept(
     store: KubeletStore, tmp_path: Path
 ) -> None:

@@ -295,6 +295,28 @@ def test_an_address_that_changes_while_a_request_waits_makes_another_request(
     assert len(stage.cluster.requests) == 2
 
 
+def test_an_api_server_that_is_away_does_not_cost_the_request_for_a_new_address(
+    stage: Stage,
+) -> None:
+    stage.has(CLIENT)
+    stage.has(SERVING, ip="10.0.0.10")
+    assert stage.look(SERVING, patient=False).state is State.PENDING
+    stage.clock.advance(11 * MINUTE)
+    stage.cluster.away = ApiUnavailable("away")
+    with pytest.raises(ApiUnavailable):
+        stage.look(SERVING, patient=False)
+    stage.cluster.away = None
+    stage.answer(SERVING)
+    assert stage.look(SERVING).state is State.RENEWED
+    assert len(stage.cluster.requests) == 1
+
+
+def test_a_serving_certificate_is_never_asked_for_with_the_token(stage: Stage) -> None:
+    with pytest.raises(ApiUnavailable, match="as the node itself"):
+        stage.look(SERVING, patient=False)
+    assert stage.access.asked_as == []
+
+
 def test_where_names_cannot_be_learnt_a_good_certificate_stays(stage: Stage) -> None:
     stage.has(CLIENT)
     stage.has(SERVING)

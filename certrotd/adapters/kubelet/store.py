@@ -108,16 +108,19 @@ class KubeletStore:
         return path
 
     def kubeconfig_problem(self, now: datetime) -> str:
-        """Say why a kubelet would not start with its kubeconfig; empty if it would."""
-        if not _exists(self._kubeconfig):
-            return f"{self._kubeconfig} does not exist"
-        held = self._in_kubeconfig()
-        if held is None or held.leaf is None:
-            told = held.problem if held else "it names no client certificate"
-            return f"{self._kubeconfig}: {told}"
-        if now >= held.leaf.not_after:
-            return f"{self._kubeconfig}: its certificate ended at {held.leaf.not_after:%Y-%m-%d}"
-        return ""
+        """Say why a kubelet would be nobody with its kubeconfig; empty if it would not.
+
+        One that gives it another way to log in (a token, a program) is somebody else's business.
+        """
+        path = self._kubeconfig
+        try:
+            user = render.current_user(_content(path))
+        except FileNotFoundError:
+            return f"{path} does not exist"
+        except (OSError, ValueError) as e:
+            return f"{path}: {_told(e)}"
+        problem = _of_no_use(user, self._in_kubeconfig(), now)
+        return f"{path}: {problem}" if problem else ""
 
     def write_kubeconfig(self, content: bytes) -> None:
         """Put a kubeconfig in place; what was there stays beside it as `NAME.before-certrotd`.
@@ -189,6 +192,19 @@ class KubeletStore:
         if not all(map(_exists, files)):
             return None
         return _held(files[0], (files[0], files[1]))
+
+
+def _of_no_use(user: dict[bytes, bytes], held: Held | None, now: datetime) -> str:
+    """Say why nobody can log in as the user of a kubeconfig; empty if somebody may."""
+    if not user:
+        return "it names no client certificate"
+    if held is None:
+        named = user.get(b"client-certificate")
+        return f"{named.decode(errors='replace')} does not exist" if named else ""
+    if held.leaf is None:
+        return held.problem
+    ended = now >= held.leaf.not_after
+    return f"its certificate ended at {held.leaf.not_after:%Y-%m-%d}" if ended else ""
 
 
 def _held(path: str, files: tuple[str, str] | None) -> Held:
