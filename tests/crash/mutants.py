@@ -102,8 +102,6 @@ MUTANTS = (
     Mutant("rollback without activation", STEPPING,
            "if uses and not self._is_stopped(component):",
            "if False:", LIVES),
-    Mutant("rollback wakes what is down", STEPPING,
-           "if uses and not self._is_stopped(component):", "if uses:", LIVES),
     Mutant("no rollback", STEPPING, "        if back:\n            again", "        if False:\n"
            "            again", LIVES),
     Mutant("failure places no hold", STEPPING,
