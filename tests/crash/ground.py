@@ -181,7 +181,12 @@ class Ground:
 
     def _to_be_kept(self, wish: Wish) -> dict[str, str | None]:
         """Return what a run must leave as it is: something is ill, or would not start again."""
-        ill = {name for name, each in self.processes.items() if not each.gate.is_open}
+        # What is deliberately down is not ill: it gets its pair and stays down.
+        ill = {
+            name
+            for name, each in self.processes.items()
+            if not each.gate.is_open and each.is_now is not ServiceState.STOPPED
+        }
         stuck = self.controllers.must_and_cannot()
         if not ill and not stuck:
             return {}
