@@ -304,5 +304,5 @@ def assert_converges(place: Place, scene: Scene) -> None:
     generations = place.home / ".certrotd" / "gen" / "server"
     assert [each.name for each in generations.iterdir()] == [published.generation]
     if published.previous:
-        assert place.store.history(scene.fresh.spec)[-1] == published.previous
+        assert place.store.history(scene.fresh.spec)[-1:] == (published.previous,)
     assert_private(place)
