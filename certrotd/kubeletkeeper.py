@@ -19,7 +19,7 @@ from certrotd.core.model import CertificateName, Evidence, Expectation, Secret
 from certrotd.core.model.kubelets import Purpose
 from certrotd.keepers import given, restarting
 from certrotd.kubelets.naming import Names, ServingNames
-from certrotd.kubelets.renewing import Means, Renewer, Terms
+from certrotd.kubelets.renewing import CREDENTIAL_WANTED, Means, Renewer, Terms
 from certrotd.kubelets.settling import KUBELET, Settling
 from certrotd.kubelets.tending import Tending
 
@@ -145,6 +145,19 @@ class NodeAccess:
         if self._kept is None or self._kept[0] != token:
             self._keep(token, self._made(f"the bootstrap token of {origin}", token=token))
         return given(self._kept)[1]
+
+    def bootstrap_problem(self) -> PermanentError | None:
+        """Read the token's file; what is in Vault, or given to a unit alone, cannot be seen."""
+        source = self.section.bootstrap
+        if source is None:
+            return PermanentError("no bootstrap credential is configured", hint=CREDENTIAL_WANTED)
+        if source.vault or (source.credential and not os.environ.get(_CREDENTIALS)):
+            return None
+        try:
+            self._token(source)
+        except PermanentError as e:
+            return e
+        return None
 
     def _keep(self, known: object, identity: Identity) -> None:
         if self._kept:

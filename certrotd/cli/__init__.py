@@ -17,7 +17,7 @@ from certrotd.cli.kubelets import kubelet
 from certrotd.cli.looking import check, history, inspect, plan, status
 from certrotd.cli.outcome import ExitCode, of_error
 from certrotd.cli.presetting import presets
-from certrotd.cli.renewing import bootstrap, kubelet_status, renew
+from certrotd.cli.renewing import bootstrap, guard_check, kubelet_status, renew
 from certrotd.cli.rotating import hold, resume, rollback, rotate, run
 from certrotd.core.errors import CertrotdError
 
@@ -63,7 +63,7 @@ def cli() -> None:
 for _title, _commands in _GROUPS:
     for _command in _commands:
         cli.add_command(_command)
-for _command in (kubelet_status, renew, bootstrap):
+for _command in (kubelet_status, guard_check, renew, bootstrap):
     kubelet.add_command(_command)
 
 

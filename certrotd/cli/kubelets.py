@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from certrotd.cli.looking import NAGIOS_UNKNOWN
-from certrotd.cli.options import config_option, emit, output_option
+from certrotd.cli.options import config_option, emit, metrics_option, output_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ def kubelet() -> None:
       certrotd kubelet approve                # on the control plane: approve and sign
       certrotd kubelet approve --dry-run      # what it would do with the requests there are
       certrotd kubelet guard                  # is the path open?
+      certrotd kubelet guard-check            # on a node: is its kubelet well provided for?
     """
 
 
@@ -78,7 +79,7 @@ def approve(config_path: Path, form: str, *, once: bool, dry_run: bool) -> None:
 
 @kubelet.command()
 @config_option
-@output_option
+@metrics_option
 @click.option("--kubeconfig", type=click.Path(), help="As whom to look, e.g. the admin's.")
 def guard(config_path: Path, form: str, kubeconfig: str | None) -> None:
     """Check that kubelets can ask, are approved, and are signed for; each finding names its fix.
@@ -90,9 +91,10 @@ def guard(config_path: Path, form: str, kubeconfig: str | None) -> None:
     Examples:
       certrotd kubelet guard --kubeconfig /etc/kubernetes/admin.conf
       certrotd kubelet guard -o json | jq '.concerns[].fix'
+      certrotd kubelet guard -o prometheus
     """
     from certrotd import cluster
-    from certrotd.cli.guarding import guard_data, guard_text
+    from certrotd.cli.guarding import guard_data, guard_metrics, guard_text, unknown_metrics
     from certrotd.config import load
     from certrotd.core.errors import CertrotdError
 
@@ -101,9 +103,15 @@ def guard(config_path: Path, form: str, kubeconfig: str | None) -> None:
         found = looking.look(cluster.now())
     except CertrotdError as e:
         told = f"CERTROTD KUBELETS UNKNOWN - {str(e).splitlines()[0]}"
-        emit(form, {"state": "UNKNOWN", "concerns": [], "error": str(e)}, lambda: told)
+        unknown = {"state": "UNKNOWN", "concerns": [], "error": str(e)}
+        emit(form, unknown, lambda: told, lambda: unknown_metrics("guard"))
         sys.exit(NAGIOS_UNKNOWN)
-    emit(form, guard_data(found, looking.figures), lambda: guard_text(found, looking.figures))
+    emit(
+        form,
+        guard_data(found, looking.figures),
+        lambda: guard_text(found, looking.figures),
+        lambda: guard_metrics(found, looking.figures, looking.endings),
+    )
     sys.exit(found[0].level if found else 0)
 
 

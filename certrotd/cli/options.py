@@ -39,6 +39,15 @@ output_option = click.option(
     show_default=True,
     help="A table for people, or JSON or YAML for programs.",
 )
+metrics_option = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json", "yaml", "prometheus"]),
+    default="table",
+    show_default=True,
+    help="Text for people, JSON or YAML for programs, or metrics for node_exporter's textfiles.",
+)
 
 
 def _complete(
@@ -101,9 +110,13 @@ def known(app: App, names: Sequence[str]) -> frozenset[ComponentName]:
     return frozenset(configured[name] for name in names)
 
 
-def emit(form: str, data: object, text: Callable[[], str]) -> None:
-    """Print data for programs, or text for people."""
-    if form == "json":
+def emit(
+    form: str, data: object, text: Callable[[], str], metrics: Callable[[], str] | None = None
+) -> None:
+    """Print data or metrics for programs, or text for people."""
+    if form == "prometheus" and metrics:
+        click.echo(metrics(), nl=False)
+    elif form == "json":
         click.echo(json.dumps(data, indent=2))
     elif form == "yaml":
         import yaml

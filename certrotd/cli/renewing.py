@@ -1,4 +1,4 @@
-"""Commands about this node's own kubelet: `certrotd kubelet status | renew | bootstrap`."""
+"""Commands about this node's own kubelet: status, guard-check, renew, bootstrap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from certrotd.cli.kubeletviews import WORDS
-from certrotd.cli.options import config_option, emit, opened, output_option
+from certrotd.cli.looking import NAGIOS_UNKNOWN
+from certrotd.cli.options import config_option, emit, metrics_option, opened, output_option
 from certrotd.cli.outcome import ExitCode
 from certrotd.cli.rotating import opened_for_work
 
@@ -38,6 +39,46 @@ def kubelet_status(config_path: Path, form: str) -> None:
     tending, now = _configured(app, config_path), app.world.clock.now()
     sights = tending.glance()
     emit(form, {"kubelet": sights_data(sights)}, lambda: sights_text(sights, now))
+
+
+@click.command("guard-check")
+@config_option
+@metrics_option
+def guard_check(config_path: Path, form: str) -> None:
+    """Check this node's kubelet certificates for a monitoring system; reads files alone.
+
+    One line, performance data, exit code 0, 1, 2 or 3. Critical: one is missing, damaged or has
+    ended; the kubeconfig is of no use; the client certificate has ended and there is no bootstrap
+    credential. Warning: one is about to end or lacks a name, a request waits for too long, or
+    request after request did not help. Needs to read what only root may, as `certrotd run` does.
+
+    \b
+    Examples:
+      certrotd kubelet guard-check
+      certrotd kubelet guard-check -o json | jq '.concerns[].fix'
+      certrotd kubelet guard-check -o prometheus
+    """
+    from certrotd.cli.guarding import own_data, own_metrics, own_text, unknown_metrics
+    from certrotd.core.errors import CertrotdError
+    from certrotd.kubelets.checking import concerns
+
+    try:
+        app = opened(config_path)
+        tending, now = _configured(app, config_path), app.world.clock.now()
+        sights = tending.glance()
+        found = concerns(tending.renewer, sights, now)
+    except CertrotdError as e:
+        told = f"CERTROTD KUBELET UNKNOWN - {str(e).splitlines()[0]}"
+        unknown = {"state": "UNKNOWN", "concerns": [], "error": str(e)}
+        emit(form, unknown, lambda: told, lambda: unknown_metrics("own"))
+        sys.exit(NAGIOS_UNKNOWN)
+    emit(
+        form,
+        own_data(found, sights),
+        lambda: own_text(found, sights, now),
+        lambda: own_metrics(found, sights, now),
+    )
+    sys.exit(found[0].level if found else 0)
 
 
 @click.command()

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from certrotd.core import x509
 from certrotd.core.errors import CertrotdError, TransientError
 from certrotd.core.model.kubelets import NODES, Purpose
+from certrotd.kubelets.concerns import Concern, Ending, Figures, Level, Rule, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,39 +47,6 @@ APPROVED_BY_CONTROLLER = "Auto approving"
 """How the messages of kube-controller-manager's own approvals begin."""
 
 
-class Level(IntEnum):
-    """How bad it is; the value is the exit code of the Nagios convention."""
-
-    OK = 0
-    WARNING = 1
-    CRITICAL = 2
-    UNKNOWN = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concern:
-    """One thing that a person should know, and what to do about it."""
-
-    level: Level
-    text: str
-    fix: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """How many requests are in which state, `signed` and `refused` of those of the last hour.
-
-    `kubelets` is how many there are, `unread` how many present nothing to where the guard runs.
-    """
-
-    pending: int = 0
-    unsigned: int = 0
-    signed: int = 0
-    refused: int = 0
-    kubelets: int = 0
-    unread: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duties:
     """What is to be looked at, and when to worry.
@@ -106,27 +73,31 @@ class Guard:
     authorities: Callable[[], tuple[ParsedCertificate, ...]]
     duties: Duties
     figures: Figures = field(default_factory=Figures)
+    endings: tuple[Ending, ...] = ()
 
     def look(self, now: datetime) -> tuple[Concern, ...]:
-        """Return all concerns, the worst first; `figures` holds the numbers afterwards."""
+        """Return all concerns, the worst first; `figures` and `endings` are known afterwards."""
         life = self.duties.life or USUAL
-        looks: tuple[tuple[str, Callable[[], Iterator[Concern]]], ...] = (
-            ("requests", lambda: self._requests(now)),
-            ("rights", self._rights),
-            ("bootstrap tokens", lambda: tokens(self.inspection.tokens(), self.duties, now)),
-            ("what kubelets present", lambda: self._served(now)),
-            ("the signing CA", lambda: authorities(self.authorities(), life, now)),
-        )
+        self.endings = ()
+        looks: tuple[tuple[Rule, str, Callable[[], Iterator[Concern]]], ...] = (
+            (Rule.REQUESTS, "requests", lambda: self._requests(now)),
+            (Rule.RIGHTS, "rights", self._rights),
+            (
+                Rule.TOKENS, "bootstrap tokens",
+                lambda: tokens(self.inspection.tokens(), self.duties, now),
+            ),
+            (Rule.SERVING, "what kubelets present", lambda: self._served(now)),
+            (Rule.SIGNING_CA, "the signing CA", lambda: self._signing(life, now)),
+        )  # fmt: skip
         found: list[Concern] = []
-        for what, look in looks:
+        for rule, what, look in looks:
             try:
                 found += look()
             except CertrotdError as e:
                 text = f"{what} could not be looked at: {e}"
-                found.append(Concern(level=Level.UNKNOWN, text=text, fix=e.hint or "try again"))
-        # Unknown is the highest number, but not the worst news.
-        order = (Level.CRITICAL, Level.UNKNOWN, Level.WARNING)
-        return tuple(sorted(found, key=lambda each: order.index(each.level)))
+                fix = e.hint or "try again"
+                found.append(Concern(level=Level.UNKNOWN, rule=rule, text=text, fix=fix))
+        return ordered(found)
 
     def _requests(self, now: datetime) -> Iterator[Concern]:
         there = tuple(self.requests.everything())
@@ -146,7 +117,18 @@ class Guard:
         read = [(each, leaf) for each, leaf in zip(endpoints, leaves, strict=True) if leaf]
         unread = len(endpoints) - len(read)
         self.figures = replace(self.figures, kubelets=len(endpoints), unread=unread)
+        self.endings += tuple(
+            Ending(of="serving", name=each.node, at=leaf.not_after) for each, leaf in read
+        )
         yield from ages(read, now)
+
+    def _signing(self, life: timedelta, now: datetime) -> Iterator[Concern]:
+        there = self.authorities()
+        self.endings += tuple(
+            Ending(of="signing_ca", name=each.common_name or each.subject, at=each.not_after)
+            for each in there
+        )
+        yield from authorities(there, life, now)
 
     def _leaf(self, endpoint: KubeletEndpoint) -> ParsedCertificate | None:
         try:
@@ -178,6 +160,7 @@ class Guard:
             if not self.inspection.may_create(subresource, user, who):
                 yield Concern(
                     level=Level.CRITICAL,
+                    rule=Rule.RIGHTS,
                     text=f"the group {who[0]} may not {what} client certificate",
                     fix=f"kubectl create clusterrolebinding certrotd:{who[0].replace(':', '-')}"
                     f"{'-' + subresource if subresource else ''} --clusterrole={role}"
@@ -188,9 +171,15 @@ class Guard:
 def count(there: tuple[SubmittedRequest, ...], now: datetime) -> Figures:
     """Count the requests by their state."""
     recent = [each for each in there if now - each.created_at < HOUR]
+    waiting = [(now - each.created_at).total_seconds() for each in there if each.is_open]
     return Figures(
-        pending=sum(each.is_open for each in there),
+        pending=len(waiting),
+        oldest_pending=max(waiting, default=0.0),
         unsigned=sum(_is_unsigned(each) for each in there),
+        issued=sum(each.certificate is not None for each in there),
+        denied=sum(each.denied is not None for each in there),
+        failed=sum(each.failed is not None for each in there),
+        approved=sum(each.approved is not None for each in recent),
         signed=sum(each.certificate is not None for each in recent),
         refused=sum(_is_refused(each) for each in recent),
     )
@@ -208,6 +197,7 @@ def pending(
         age = now - old[0].created_at
         yield Concern(
             level=Level.CRITICAL if age > duties.pending_critical else Level.WARNING,
+            rule=Rule.PENDING,
             text=f"{len(old)} requests wait for a verdict, {old[0].name} of {old[0].username} "
             f"for {_minutes(age)}",
             fix="is an approver running? `certrotd kubelet approve --dry-run` says why each waits",
@@ -220,6 +210,7 @@ def pending(
     if unsigned:
         yield Concern(
             level=Level.CRITICAL,
+            rule=Rule.UNSIGNED,
             text=f"{len(unsigned)} approved requests are not signed, {unsigned[0].name} of "
             f"{unsigned[0].username} among them",
             fix="look for signing_failed in the log of `certrotd kubelet approve`"
@@ -236,6 +227,7 @@ def refused(there: tuple[SubmittedRequest, ...], now: datetime) -> Iterator[Conc
         last = max(recent, key=lambda each: each.created_at)
         yield Concern(
             level=Level.WARNING,
+            rule=Rule.REFUSED,
             text=f"{len(recent)} requests were denied or failed in the last hour, {last.name} of "
             f"{last.username}: {last.denied or last.failed}",
             fix=f"`kubectl describe csr {last.name}` names the rule; mend that node, or the policy",
@@ -249,6 +241,7 @@ def storms(there: tuple[SubmittedRequest, ...], now: datetime) -> Iterator[Conce
         if times > MANY:
             yield Concern(
                 level=Level.WARNING,
+                rule=Rule.STORM,
                 text=f"{who} asked {times} times in the last hour",
                 fix="look at the Events of its requests and at the log of its kubelet",
             )
@@ -262,6 +255,7 @@ def bypasses(there: tuple[SubmittedRequest, ...], duties: Duties) -> Iterator[Co
     if past:
         yield Concern(
             level=Level.WARNING,
+            rule=Rule.BYPASS,
             text=f"kube-controller-manager approved {len(past)} requests past the policy",
             fix="start it with --controllers=*,-certificatesigningrequest-approving-controller, "
             "or leave `client` out of `policy.purposes`",
@@ -275,6 +269,7 @@ def tokens(there: tuple[BootstrapToken, ...], duties: Duties, now: datetime) -> 
         if each.ends is None:
             yield Concern(
                 level=Level.WARNING,
+                rule=Rule.TOKENS,
                 text=f"bootstrap token {each.name} never ends, for a thief neither",
                 fix=f"kubeadm token delete {each.name}; kubeadm token create --ttl 24h",
             )
@@ -282,6 +277,7 @@ def tokens(there: tuple[BootstrapToken, ...], duties: Duties, now: datetime) -> 
     if duties.policy.bootstrap_groups and not joining:
         yield Concern(
             level=Level.WARNING,
+            rule=Rule.TOKENS,
             text=f"no bootstrap token of {duties.bootstrap_group} is valid: a node whose "
             "certificate has ended cannot come back by itself",
             fix="kubeadm token create --ttl 24h, or leave `policy.bootstrap_groups` empty",
@@ -307,6 +303,7 @@ def ages(
             more = f" (and of {len(nodes) - 1} more)" if len(nodes) > 1 else ""
             yield Concern(
                 level=level,
+                rule=Rule.SERVING,
                 text=f"the serving certificate of {nodes[0]}{more} {text}",
                 fix="does that kubelet have serverTLSBootstrap: true, and are its requests "
                 "approved? `certrotd kubelet status` on the node",
@@ -320,6 +317,7 @@ def authorities(
     if not there:
         yield Concern(
             level=Level.WARNING,
+            rule=Rule.SIGNING_CA,
             text="the CA that signs for kubelets is not known here",
             fix="name its certificate with kubelet_approver.guard.signing_ca",
         )
@@ -328,6 +326,7 @@ def authorities(
         if left < life:
             yield Concern(
                 level=Level.CRITICAL if left < min(life / 2, 30 * DAY) else Level.WARNING,
+                rule=Rule.SIGNING_CA,
                 text=f"the signing CA {each.common_name or each.subject} ends in {left.days} days "
                 f"and its certificates are to live {life.days}: they are cut short or refused",
                 fix="make the next CA, add it to --client-ca-file and to what kubelets trust, then "

@@ -70,6 +70,13 @@ class Means:
     current: str
 
 
+CREDENTIAL_WANTED = (
+    "on a control-plane node: kubeadm token create; put the token into a file of mode 0600 on this "
+    "node and name it as kubelet.bootstrap.token_file; then: certrotd kubelet bootstrap"
+)
+"""What to do where a node has no bootstrap credential."""
+
+
 class NoIdentity(PermanentError):
     """The node has neither a valid client certificate nor a bootstrap credential."""
 
@@ -215,9 +222,7 @@ class Renewer:
             raise NoIdentity(
                 f"node {self.terms.node} has nothing to ask with: {_state_of(client, now)}, "
                 "and no bootstrap credential is configured",
-                hint="on a control-plane node: kubeadm token create; put the token into a file of "
-                "mode 0600 on this node and name it as kubelet.bootstrap.token_file; then: "
-                "certrotd kubelet bootstrap",
+                hint=CREDENTIAL_WANTED,
             )
         return asker
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from ipaddress import IPv4Address, IPv6Address
 
+    from certrotd.core.errors import PermanentError
     from certrotd.core.kubelets import Held, Record
     from certrotd.core.model import ParsedCertificate, Secret
     from certrotd.core.model.kubelets import (
@@ -277,3 +278,6 @@ class Access(Protocol):
         Raises:
             TransientError, PermanentError: the credential cannot be had.
         """
+
+    def bootstrap_problem(self) -> PermanentError | None:
+        """Say why there is no bootstrap credential; None if there is, or files cannot tell."""

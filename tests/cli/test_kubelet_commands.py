@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from certrotd.core.kubelets import Record, begin
+from certrotd.adapters.ca import AuthorityIssuer
+from certrotd.adapters.clock import SystemClock
+from certrotd.adapters.kubelet import FileRecords, KubeletStore
+from certrotd.core.kubelets import Cause, Record, Wanted, begin, kubeconfig, specification
+from certrotd.core.model import Secret, SigningRequest
 from certrotd.core.model.kubelets import Purpose
+from tests.exposition import parse
 
 if TYPE_CHECKING:
     from tests.cli.node import Node
@@ -50,10 +56,6 @@ def test_the_status_shows_it_below_the_components(worker: Node) -> None:
 
 
 def test_its_own_status_shows_what_is_on_its_way(worker: Node) -> None:
-    from certrotd.adapters.clock import SystemClock  # noqa: PLC0415
-    from certrotd.adapters.kubelet import FileRecords  # noqa: PLC0415
-    from certrotd.core.kubelets import Cause, Wanted  # noqa: PLC0415
-
     now = SystemClock().now()
     wanted = Wanted(node="worker-1", purpose=Purpose.CLIENT)
     attempt = begin(wanted, Cause.MISSING, now)
@@ -123,3 +125,112 @@ def test_a_systemd_credential_is_looked_for_where_systemd_puts_it(
     assert "LoadCredential=bootstrap-token" in outcome.err
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(worker.directory))
     assert str(worker.directory / "bootstrap-token") in worker.run("kubelet", "bootstrap").err
+
+
+def test_a_check_of_a_node_that_has_nothing(worker: Node) -> None:
+    outcome = worker.run("kubelet", "guard-check")
+    assert outcome.code == 2
+    first, *below = outcome.out.splitlines()
+    assert first.startswith(
+        "CERTROTD KUBELET CRITICAL - node worker-1 cannot come back by itself: its client "
+        "certificate is of no use, and no bootstrap credential is configured (and 2 more)"
+    )
+    assert first.endswith(
+        "| client_remaining=U client_requests=0 serving_remaining=U serving_requests=0"
+    )
+    assert "kubeadm token create" in below[1]
+    data = worker.run("kubelet", "guard-check", "-o", "json").data
+    assert data["state"] == "CRITICAL"
+    rules = [(each["state"], each["rule"]) for each in data["concerns"]]
+    assert rules == [("CRITICAL", each) for each in ("credential", "certificate", "certificate")]
+    assert [each["cause"] for each in data["kubelet"]] == ["missing", "missing"]
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, ""), (0o644, "everybody"), (None, "cannot")])
+def test_a_check_reads_the_credential_only_where_it_is_needed(
+    worker: Node, mode: int | None, told: str
+) -> None:
+    token = worker.directory / "token"
+    if mode is not None:
+        token.write_text("abcdef.0123456789abcdef")
+        token.chmod(mode)
+    worker.settings["kubelet"]["bootstrap"] = {"token_file": str(token)}
+    worker.write()
+    out = worker.run("kubelet", "guard-check").out
+    assert ("cannot come back by itself" in out) is bool(told)
+    assert told in out
+    assert "0123456789abcdef" not in out
+
+
+def test_a_credential_of_the_unit_is_not_missed_outside_of_it(
+    worker: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.settings["kubelet"]["bootstrap"] = {"credential": "bootstrap-token"}
+    worker.write()
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert "come back" not in worker.run("kubelet", "guard-check").out
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(worker.directory))
+    assert "come back" in worker.run("kubelet", "guard-check").out
+
+
+def test_a_check_of_a_node_where_all_is_well(worker: Node) -> None:
+    _provide(worker)
+    outcome = worker.run("kubelet", "guard-check")
+    assert outcome.code == 0
+    assert outcome.out.startswith("CERTROTD KUBELET OK - the client certificate ends in 29d23h, ")
+    assert "client_remaining=259" in outcome.out
+    assert worker.run("kubelet", "guard-check", "-o", "json").data["concerns"] == []
+    outcome = worker.run("kubelet", "guard-check", "-o", "prometheus")
+    got = parse(outcome.out)
+    assert (outcome.code, got["certrotd_kubelet_own_state", frozenset()]) == (0, 0)
+    name, labels = (
+        "certrotd_kubelet_own_certificate_expiry_timestamp_seconds",
+        ("client", "serving"),
+    )
+    for each in labels:
+        left = got[name, frozenset({("purpose", each)})] - SystemClock().now().timestamp()
+        assert left == pytest.approx(30 * 86400, abs=60)
+    assert sum(at for (name, _), at in got.items() if name.endswith("_concern")) == 0
+
+
+def test_the_metrics_of_a_node_that_has_nothing(worker: Node) -> None:
+    outcome = worker.run("kubelet", "guard-check", "-o", "prometheus")
+    got = parse(outcome.out)
+    assert (outcome.code, got["certrotd_kubelet_own_state", frozenset()]) == (2, 2)
+    labels = frozenset({("rule", "certificate"), ("level", "critical")})
+    assert got["certrotd_kubelet_own_concern", labels] == 1
+    assert not any("expiry" in name for name, _ in got)
+
+
+@pytest.mark.parametrize("command", ["guard", "guard-check"])
+def test_what_cannot_be_checked_is_unknown(node: Node, command: str) -> None:
+    outcome = node.run("kubelet", command)
+    assert outcome.code == 3
+    assert "UNKNOWN" in outcome.out
+    outcome = node.run("kubelet", command, "-o", "prometheus")
+    assert outcome.code == 3
+    assert list(parse(outcome.out).values()) == [3]
+
+
+def _provide(worker: Node) -> None:
+    """Give the kubelet both pairs, made now for 30 days, and its kubeconfig."""
+    ca = (
+        (worker.directory / "ca.crt").read_bytes(),
+        Secret((worker.directory / "ca.key").read_bytes()),
+    )
+    now = SystemClock().now()
+    issuer = AuthorityIssuer(*ca, clock=lambda: now, anchors=ca[:1])
+    store = KubeletStore(
+        worker.settings["kubelet"]["directory"], worker.settings["kubelet"]["kubeconfig"]
+    )
+    for purpose in Purpose:
+        wanted = Wanted(
+            node="worker-1", purpose=purpose, dns_names=("worker-1",) * (purpose is Purpose.SERVING)
+        )
+        attempt = begin(wanted, Cause.MISSING, now)
+        spec = specification(wanted, timedelta(days=30))
+        chain = issuer.sign(SigningRequest(spec=spec, csr_pem=attempt.request)).chain
+        store.write(purpose, chain, attempt.private_key, now)
+    store.write_kubeconfig(
+        kubeconfig("worker-1", store.current(Purpose.CLIENT), "https://x", "/ca")
+    )

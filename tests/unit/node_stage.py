@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from certrotd.adapters.kubelet import FileRecords, KubeletStore
 from certrotd.core import kubelets
-from certrotd.core.errors import ApiRefused
+from certrotd.core.errors import ApiRefused, PermanentError
 from certrotd.core.kubelets import Cause, specification
 from certrotd.core.model import KeyAlgorithm, SigningRequest
 from certrotd.core.model.kubelets import NodeFacts, Purpose, Ruling, Verdict
@@ -67,6 +67,9 @@ class FakeAccess:
         return Asker(
             held.path, by_token=False, requests=kind(self.cluster), nodes=FakeNodes(self.cluster)
         )
+
+    def bootstrap_problem(self) -> PermanentError | None:
+        return None if self.token else PermanentError("no credential", hint="make a token")
 
     def bootstrap(self) -> Asker | None:
         if not self.token:

@@ -11,7 +11,8 @@ import pytest
 from certrotd.core.errors import ApiRefused
 from certrotd.core.model.kubelets import ApprovalPolicy, BootstrapToken, KubeletEndpoint, Purpose
 from certrotd.core.x509 import parse_certificate
-from certrotd.kubelets.guarding import Concern, Duties, Figures, Guard, Level
+from certrotd.kubelets.concerns import Concern, Figures, Level
+from certrotd.kubelets.guarding import Duties, Guard
 from tests.factories import Lab
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster, FakeHandshakes, FakeInspection, FakeSigningRequests
@@ -89,7 +90,7 @@ def test_nothing_is_said_where_all_is_well(policy: ApprovalPolicy) -> None:
     scene.put(HOUR / 2, 3, approved="by certrotd", certificate=b"PEM")
     found, figures = scene.look()
     assert found == ()
-    assert figures == Figures(pending=1, signed=3)
+    assert figures == Figures(pending=1, oldest_pending=60.0, issued=3, approved=3, signed=3)
 
 
 @pytest.mark.parametrize(("minutes", "level"), [(20, Level.WARNING), (70, Level.CRITICAL)])
