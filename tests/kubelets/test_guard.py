@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.exposition import parse
 from tests.kubelets.approver import MANIFESTS, ApproverProcess
 from tests.kubelets.lab import BOOTSTRAPPERS, KubeletLab
 from tests.unit.requests_of_kubelets import pem, subject
@@ -54,6 +55,13 @@ def test_findings_come_and_go_with_their_causes(
     table = approver.run("guard", "--kubeconfig", admin)
     assert table.stdout.startswith("CERTROTD KUBELETS CRITICAL - the signing CA")
     assert "pending=0" in table.stdout
+    metrics = approver.run("guard", "-o", "prometheus", "--kubeconfig", admin)
+    got = parse(metrics.stdout)
+    assert (metrics.returncode, got["certrotd_kubelet_guard_state", frozenset()]) == (2, 2)
+    assert got["certrotd_kubelet_requests", frozenset({("state", "pending")})] == 0
+    assert got["certrotd_kubelet_requests", frozenset({("state", "issued")})] >= 1
+    ca = frozenset({("certificate", "signing_ca"), ("name", "kubernetes")})
+    assert got["certrotd_kubelet_certificate_expiry_timestamp_seconds", ca] > 0
 
 
 def test_who_may_not_look_is_told_so(signing_cluster: KubeletLab, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from certrotd.core.errors import ApiRefused
 from certrotd.core.model.kubelets import ApprovalPolicy, BootstrapToken, KubeletEndpoint, Purpose
 from certrotd.core.x509 import parse_certificate
-from certrotd.kubelets.concerns import Concern, Figures, Level
+from certrotd.kubelets.concerns import Concern, Ending, Figures, Level, Rule
 from certrotd.kubelets.guarding import Duties, Guard
 from tests.factories import Lab
 from tests.fakes.clock import FakeClock
@@ -66,14 +66,17 @@ class Scene:
             made = submitted(pem(), name=f"csr-{number}", created_at=self.now - age)
             self.all.put(replace(made, **changes))
 
-    def look(self) -> tuple[tuple[Concern, ...], Figures]:
-        guard = Guard(
+    def guard(self) -> Guard:
+        return Guard(
             FakeSigningRequests(self.all),
             FakeInspection(self.all),
             self.handshakes,
             self.ca,
             self.duties,
         )
+
+    def look(self) -> tuple[tuple[Concern, ...], Figures]:
+        guard = self.guard()
         return guard.look(self.now), guard.figures
 
     def only(self) -> Concern:
@@ -204,9 +207,28 @@ def test_what_kubelets_present(left: timedelta, level: Level | None) -> None:
         assert "of node-2 " in scene.only().text
 
 
+def test_when_what_was_seen_ends() -> None:
+    scene = Scene()
+    scene.all.kubelets = tuple(
+        KubeletEndpoint(node=each, address="10.0.0.1", port=10250) for each in ("node-1", "away")
+    )
+    (ca,) = scene.ca()
+    scene.handshakes.leaves = {"node-1": replace(ca, not_after=scene.now + timedelta(days=40))}
+    guard = scene.guard()
+    for _ in range(2):
+        guard.look(scene.now)
+        assert guard.endings == (
+            Ending(of="serving", name="node-1", at=scene.now + timedelta(days=40)),
+            Ending(of="signing_ca", name="lab root", at=ca.not_after),
+        )
+
+
 def test_what_may_not_be_looked_at_is_no_good_news() -> None:
     scene = Scene()
     scene.all.away = ApiRefused("forbidden", status=403, hint="a role")
     found, _ = scene.look()
     assert [each.level for each in found] == [Level.UNKNOWN] * 4
     assert {each.fix for each in found} == {"a role"}
+    assert {each.rule for each in found} == {
+        Rule.REQUESTS, Rule.RIGHTS, Rule.TOKENS, Rule.SERVING,
+    }  # fmt: skip
