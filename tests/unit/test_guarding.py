@@ -99,8 +99,10 @@ def test_nothing_is_said_where_all_is_well(policy: ApprovalPolicy) -> None:
 @pytest.mark.parametrize(("minutes", "level"), [(20, Level.WARNING), (70, Level.CRITICAL)])
 def test_requests_that_wait_for_a_verdict(minutes: int, level: Level) -> None:
     scene = Scene()
+    assert scene.look()[1].oldest_pending == 0
     scene.put(timedelta(minutes=minutes))
     scene.put(timedelta(minutes=16))
+    assert scene.look()[1].oldest_pending == minutes * 60
     found = scene.only()
     assert found.level is level
     assert "2 requests wait for a verdict, csr-0 of system:node:node-1" in found.text
@@ -125,6 +127,8 @@ def test_denials_and_failures_of_the_last_hour() -> None:
     assert found.level is Level.WARNING
     assert "1 requests were denied or failed" in found.text
     assert "O is [system:masters]" in found.text
+    figures = scene.look()[1]
+    assert (figures.denied, figures.failed, figures.refused) == (1, 1, 1)
 
 
 def test_a_node_that_asks_again_and_again() -> None:
