@@ -8,6 +8,7 @@ of a manifest is ever left beside it.
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import stat
 from contextlib import suppress
@@ -23,6 +24,10 @@ ANNOTATION = "certrotd/restarted-at"
 """What is changed to have a pod restarted."""
 LARGEST = 1024 * 1024
 """No manifest is larger, in bytes."""
+
+
+_KEPT = 32
+"""So many manifests are kept understood: they are looked at each minute, and PyYAML is slow."""
 
 
 class Unfit(Exception):
@@ -196,6 +201,7 @@ def _load(path: str) -> tuple[str, os.stat_result]:
     return data.decode(), status
 
 
+@functools.lru_cache(_KEPT)
 def _parse(path: str, text: str) -> Any:
     try:
         document = yaml.safe_load(text)
