@@ -45,7 +45,7 @@ def test_the_load_notices_a_restart_of_the_api_server_and_nothing_else(master: M
     with UnderLoad(master) as restarted:
         master.container.systemctl("restart", "kube-apiserver.service")
         master.await_ready()
-    # Whoever is told to come again while the server shuts down may find it back, and nothing failed.
+    # Who is told to come again while the server shuts down may find it back: nothing failed then.
     assert restarted.report.failed + restarted.report.asked_again > 0
     assert restarted.report.breaks > 0
     assert restarted.report.behind == 0
