@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.testbed.vaultserver import VaultServer
-
-# As both adapters do before they import grpc, which reads it once: some tests import it, too.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @pytest.fixture(scope="module")
