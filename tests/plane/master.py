@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -40,13 +40,16 @@ from tests.plane.vault import HOST, PORT, VaultUnit
 from tests.systemd.container import Container
 from tests.systemd.node import CONFIG, DAEMON, ONCE, STATE
 from tests.testbed.build import ensure
-from tests.testbed.kubeapi import KubeClient
+from tests.testbed.kubeapi import ApiAnswered, KubeClient
 from tests.testbed.serviceaccounts import key_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Settings = dict[str, Any]
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+_RENEWED = timedelta(seconds=4)
+"""A leader renews its Lease every 2 s."""
 DISKS = (
     "/etc/systemd/system", KUBERNETES, "/etc/etcd", "/etc/etcd-events", "/etc/certrotd",
     "/etc/vault.d", STATE, "/var/lib/etcd", "/var/lib/etcd-events", "/var/lib/vault",
@@ -223,7 +226,21 @@ class Master:
                 else:
                     if status != http.client.OK:
                         problems[name] = f"HTTP {status}"
-        return problems
+            return problems or self._leaderless()
+
+    def _leaderless(self) -> dict[str, str]:
+        """Whose Lease nobody renews: one that ended by itself waits 15 s for its own old Lease."""
+        late = {}
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            try:
+                spec = self.client().request("GET", f"{_LEASES}/{name}")["spec"]
+            except (OSError, ApiAnswered) as e:
+                late[name] = str(e)
+                continue
+            renewed = datetime.fromisoformat(spec["renewTime"])
+            if SystemClock().now() - renewed > _RENEWED:
+                late[name] = f"its Lease was renewed at {renewed}"
+        return late
 
     def await_ready(self) -> None:
         """Wait until every component says that it is ready."""

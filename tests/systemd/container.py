@@ -208,8 +208,22 @@ class Container:
 
     def cut_power(self) -> None:
         """End everything inside at once; what is `kept` stays."""
+        # Nobody shall see another go first: systemd's sockets close before the rest is killed.
+        for pid in self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
         os.kill(self._leader, signal.SIGKILL)  # all processes of its PID namespace go with it
         self._await_end()
+
+    def _processes(self) -> Iterator[int]:
+        """Yield the processes of the leader's PID namespace, but not the leader itself."""
+        namespace = Path(f"/proc/{self._leader}/ns/pid").readlink()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal() and int(entry.name) != self._leader:
+                # It has ended meanwhile, or is the machine's own and not to be looked at.
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                    if (entry / "ns" / "pid").readlink() == namespace:
+                        yield int(entry.name)
 
     def _await_end(self) -> None:
         if self._nspawn is None:
