@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 SIGNING_LIMIT = timedelta(seconds=8)
 """How long one signature may take with all retries: the Lease must be renewed in between."""
-_PURPOSES = {"client": Purpose.CLIENT, "serving": Purpose.SERVING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +97,7 @@ def api_server(access: settings.ClusterAccess) -> ApiServer:
 def policy_of(given: settings.KubeletPolicy) -> ApprovalPolicy:
     """Return what is approved."""
     return ApprovalPolicy(
-        purposes=frozenset(_PURPOSES[each] for each in given.purposes),
+        purposes=frozenset(Purpose[each.upper()] for each in given.purposes),
         bootstrap_groups=frozenset(given.bootstrap_groups),
         rejoin_after=given.rejoin_after,
         networks=given.networks,

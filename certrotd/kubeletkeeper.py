@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 LOCK_WAIT = 2.0
 """How long, in seconds, somebody waits for another certrotd to finish its look."""
-_PURPOSES = {"client": Purpose.CLIENT, "serving": Purpose.SERVING}
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 _LONGEST_TOKEN = 4096
 
@@ -84,7 +83,7 @@ def tending(
     )
     return Tending(
         renewer=renewer,
-        purposes=tuple(_PURPOSES[each] for each in section.purposes),
+        purposes=tuple(Purpose[each.upper()] for each in section.purposes),
         lock=FileLock(posixpath.join(state, "lock"), wait=LOCK_WAIT, clock=clock),
     )
 

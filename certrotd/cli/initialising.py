@@ -106,19 +106,17 @@ def init(  # noqa: PLR0913  # one for each option
     """Write a configuration from what this node runs; asks nothing and changes nothing.
 
     Reads the manifests or units of etcd, kube-apiserver, kube-controller-manager, kube-scheduler
-    and what else is known, their flags, and every certificate and kubeconfig that those name: CN,
-    O, SANs, usages, key type, owner and mode go into the file as they are, so that `certrotd plan`
-    finds nothing changed. What cannot be known is marked "fill in". Any fault (a file that is
-    missing, two manifests of one pod) is told with file, line and flag, and nothing is written.
+    and what else is known, and every certificate and kubeconfig their flags name: CN, O, SANs,
+    usages, key type, owner and mode go into the file as they are, so that `certrotd plan` finds
+    nothing changed. What cannot be known is marked "fill in". Any fault (a file that is missing,
+    two manifests of one pod) is told with file, line and flag, and nothing is written.
 
     \b
     A kubeadm master, at once and without Vault:
       certrotd config init --from-kubeadm --issuer ca --output-file /etc/certrotd/certrotd.yaml
       certrotd plan
       systemctl enable --now certrotd
-    \b
-    Others:
-      certrotd config init --from-kubeadm | less
+    Units, with Vault; printed, to be read first:
       certrotd config init --from-systemd etcd kube-apiserver --vault-address https://vault:8200
     """
     from certrotd.discovery.document import Wishes, document, fill_ins
@@ -130,23 +128,25 @@ def init(  # noqa: PLR0913  # one for each option
     if output_file is not None and not force and os.path.lexists(output_file):
         raise click.UsageError(f"{output_file} is there already; --force replaces it")
     wishes = Wishes(
-        issuer=issuer,
-        vault_address=vault_address or "",
-        mounts=dict(mounts),
-        cluster=cluster or "",
+        issuer=issuer, vault_address=vault_address or "", mounts=dict(mounts), cluster=cluster or ""
     )
     found = _of_units(units) if from_systemd else _of_pods(manifests)
     _check_mounts(wishes, found)
     text = document(found, wishes)
     if output_file is None:
         click.echo(text, nl=False)
-        return
-    _write(output_file, text)
+    else:
+        _write(output_file, text)
+        _tell(output_file, found, fill_ins(text))
+
+
+def _tell(path: Path, found: Inventory, places: int) -> None:
+    """Say what was found and what comes next."""
     count = sum(len(each.certificates) for each in found.components)
-    click.echo(f"{output_file}: {len(found.components)} components, {count} certificates.")
-    if places := fill_ins(text):
-        click.echo(f"{places} places are left to you: grep -n 'fill in' {output_file}")
-    click.echo(f"Next: certrotd plan -c {output_file}")
+    click.echo(f"{path}: {len(found.components)} components, {count} certificates.")
+    if places:
+        click.echo(f"{places} places are left to you: grep -n 'fill in' {path}")
+    click.echo(f"Next: certrotd plan -c {path}")
 
 
 def _write(path: Path, text: str) -> None:

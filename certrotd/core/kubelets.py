@@ -41,7 +41,7 @@ PAUSES = tuple(timedelta(minutes=m) for m in (0, 1, 5, 15, 30))
 REMEMBERED = timedelta(hours=6)
 """For how long requests are counted."""
 _TIME = "%Y-%m-%d-%H-%M-%S"
-_WORDS = {Purpose.CLIENT: "client", Purpose.SERVING: "server"}
+_IN_FILES = {Purpose.CLIENT: "client", Purpose.SERVING: "server"}
 _EXTENDED = {Purpose.CLIENT: Usage.CLIENT_AUTH, Purpose.SERVING: Usage.SERVER_AUTH}
 
 
@@ -135,7 +135,7 @@ def specification(wanted: Wanted, ttl: timedelta) -> CertificateSpec:
     """Return what is wanted in the words of all other certificates."""
     rsa = (Usage.KEY_ENCIPHERMENT,) if wanted.key.startswith("rsa") else ()
     return CertificateSpec(
-        name=CertificateName(f"kubelet-{_WORDS[wanted.purpose]}"),
+        name=CertificateName(f"kubelet-{_IN_FILES[wanted.purpose]}"),
         component=ComponentName("kubelet"),
         issuer=IssuerName("csr"),
         role=None,
@@ -156,7 +156,7 @@ def begin(wanted: Wanted, why: Cause, now: datetime) -> Attempt:
     secret = x509.key_pem(key)
     fingerprint = x509.public_key_of(secret)
     return Attempt(
-        name=f"certrotd-kubelet-{_WORDS[wanted.purpose]}-{fingerprint[:32]}",
+        name=f"certrotd-kubelet-{_IN_FILES[wanted.purpose]}-{fingerprint[:32]}",
         private_key=secret,
         request=x509.build_csr(key, specification(wanted, timedelta(0))),
         cause=why,
@@ -285,17 +285,17 @@ def _differences(
 
 def file_name(purpose: Purpose, at: datetime) -> str:
     """Return the name of a pair in the kubelet's store."""
-    return f"kubelet-{_WORDS[purpose]}-{at.strftime(_TIME)}.pem"
+    return f"kubelet-{_IN_FILES[purpose]}-{at.strftime(_TIME)}.pem"
 
 
 def current_name(purpose: Purpose) -> str:
     """Return the name of the link to the pair in use."""
-    return f"kubelet-{_WORDS[purpose]}-current.pem"
+    return f"kubelet-{_IN_FILES[purpose]}-current.pem"
 
 
 def is_pair(purpose: Purpose, name: str) -> bool:
     """Whether a file's name is that of a pair in the kubelet's store."""
-    begin, end = f"kubelet-{_WORDS[purpose]}-", ".pem"
+    begin, end = f"kubelet-{_IN_FILES[purpose]}-", ".pem"
     between = name.removeprefix(begin).removesuffix(end)
     dated = between.replace("-", "").isdecimal() and len(between) == len("2026-11-26-22-34-00")
     return name.startswith(begin) and name.endswith(end) and dated

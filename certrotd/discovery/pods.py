@@ -45,8 +45,7 @@ def processes(node: Node, folder: str) -> tuple[tuple[Process, ...], tuple[str, 
     found: list[Process] = []
     notes: list[str] = []
     problems: list[Problem] = []
-    for name in names:
-        path = posixpath.join(folder, name)
+    for path in (posixpath.join(folder, each) for each in names):
         try:
             process = _process(path, node.read(path))
         except OSError as e:

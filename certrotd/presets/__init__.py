@@ -6,7 +6,7 @@ The YAML files beside this module are the knowledge; the modules only read them 
 from __future__ import annotations
 
 from certrotd.presets.layouts import LAYOUTS, layout_about, layout_text
-from certrotd.presets.matrix import matrix, oldest
+from certrotd.presets.matrix import matrix
 from certrotd.presets.programs import FlagPair, Lease, Program, programs
 
 __all__ = [
@@ -17,6 +17,5 @@ __all__ = [
     "layout_about",
     "layout_text",
     "matrix",
-    "oldest",
     "programs",
 ]

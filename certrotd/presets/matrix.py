@@ -25,12 +25,6 @@ def matrix() -> tuple[MatrixRow, ...]:
     )
 
 
-@functools.cache
-def oldest(program: str) -> Version:
-    """Return the oldest release of a program whose materials the matrix covers without a gap."""
-    return _version(document("matrix.yaml")["oldest"][programs()[program].releases])
-
-
 def _row(
     program: str,
     material: str,

@@ -61,10 +61,9 @@ def with_outdated(
 
 def decided(world: World, plan: Plan, anchors: Mapping[IssuerName, tuple[bytes, ...]]) -> Plan:
     """Add the decisions: which of the steps' processes must be restarted, and why."""
-    asked = [step for step in plan.steps if _runtime(world, step.component)]
-    runtimes = [runtime for step in asked if (runtime := _runtime(world, step.component))]
-    told = together([each.facts for each in runtimes], "facts")
-    facts = {step.component.name: each for step, each in zip(asked, told, strict=True)}
+    runtimes = {step.component.name: _runtime(world, step.component) for step in plan.steps}
+    asked = {name: runtime.facts for name, runtime in runtimes.items() if runtime}
+    facts = dict(zip(asked, together(list(asked.values()), "facts"), strict=True))
     observations = {each.spec.name: each for each in plan.observations}
 
     def one(step: Step) -> Step:

@@ -17,7 +17,7 @@ from certrotd.adapters.probes.etcd import EtcdGate, LeaderMovedFirst
 from certrotd.core.errors import ActivationFailed
 from certrotd.core.model import KeyAlgorithm, Usage
 from certrotd.ports import Event
-from tests.adapters.listeners import Listener, TlsServer, lab_of_today, put
+from tests.adapters.listeners import lab_of_today, put
 from tests.factories import SERVER, make_client_spec, make_outputs, make_spec
 from tests.fakes.log import RecordingLog
 from tests.fakes.service import FakeService
@@ -297,30 +297,6 @@ def test_standard_error_stays_clean(single: EtcdCluster, tmp_path: Path) -> None
         check=True,
     )
     assert (done.stdout, done.stderr) == ("False\n", "")
-
-
-def test_somebody_else_at_the_address_is_told(tmp_path: Path) -> None:
-    lab = lab_of_today()
-    server = put(lab.issue(make_spec(tmp_path)))
-    client = put(lab.issue(make_client_spec(tmp_path)))
-    ca = server.spec.outputs[2].path
-    with Listener(TlsServer(server)) as listener:
-        evidence = EtcdGate(listener.address, ca, client.spec.outputs).check()
-    assert not evidence.holds
-    assert not evidence.degraded
-    assert evidence.detail.startswith(f"{listener.address}: ")
-
-
-@pytest.mark.parametrize("missing", ["client.key", "server-ca.crt"])
-def test_files_that_are_missing_are_told(tmp_path: Path, missing: str) -> None:
-    lab = lab_of_today()
-    server = put(lab.issue(make_spec(tmp_path)))
-    client = put(lab.issue(make_client_spec(tmp_path)))
-    (tmp_path / missing).unlink()
-    ca = server.spec.outputs[2].path
-    evidence = EtcdGate("127.0.0.1:1", ca, client.spec.outputs).check()
-    assert not evidence.holds
-    assert f"{tmp_path / missing} cannot be read" in evidence.detail
 
 
 class Restarting(FakeService):

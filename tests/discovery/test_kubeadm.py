@@ -106,10 +106,8 @@ def test_a_rotation_by_the_nodes_own_ca_changes_nothing_that_init_would_write(
     assert not (node.folder / "kubelet.conf").is_symlink()
 
 
-def test_proofs_and_gates_ask_where_the_certificates_have_names(master: KubeadmNode) -> None:
-    data = data_of(master)["components"]
-    folder = str(master.folder)
-    assert data["etcd"]["proofs"] == [
+def test_proofs_of_etcd_ask_where_its_certificates_have_names(master: KubeadmNode) -> None:
+    assert data_of(master)["components"]["etcd"]["proofs"] == [
         {
             "tls": {
                 "address": "127.0.0.1:2379",
@@ -128,10 +126,15 @@ def test_proofs_and_gates_ask_where_the_certificates_have_names(master: KubeadmN
             "client": {
                 "url": "https://127.0.0.1:2379/version",
                 "certificate": "etcd-healthcheck-client",
-                "ca_file": f"{folder}/pki/etcd/ca.crt",
+                "ca_file": f"{master.pki}/etcd/ca.crt",
             }
         },
     ]
+
+
+def test_proofs_and_gates_ask_where_the_certificates_have_names(master: KubeadmNode) -> None:
+    data = data_of(master)["components"]
+    folder = str(master.folder)
     assert data["kube-apiserver"]["proofs"][0] == {
         "tls": {"address": "10.0.0.11:6443", "certificate": "apiserver"}
     }
@@ -147,6 +150,11 @@ def test_proofs_and_gates_ask_where_the_certificates_have_names(master: KubeadmN
     ]
     lease = data["kube-scheduler"]["gates"][1]["lease"]
     assert (lease["name"], lease["client_certificate"]) == ("kube-scheduler", "scheduler")
+
+
+def test_components_come_in_order_and_by_their_manifests(master: KubeadmNode) -> None:
+    data = data_of(master)["components"]
+    folder = str(master.folder)
     assert {each: data[each].get("after") for each in data} == {
         "etcd": None,
         "kube-apiserver": ["etcd"],

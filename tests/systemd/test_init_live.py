@@ -17,6 +17,7 @@ from tests.discovery.kubeadm import KubeadmNode
 from tests.systemd.container import Container
 from tests.systemd.prerequisites import unavailable
 from tests.testbed.build import ensure
+from tests.testbed.staticpods import CLUSTER_ADMINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,23 +44,6 @@ else:
     connection.request("GET", "/readyz")
 print(connection.getresponse().status)
 """
-BINDING = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "ClusterRoleBinding",
-    "metadata": {"name": "kubeadm:cluster-admins"},
-    "roleRef": {
-        "apiGroup": "rbac.authorization.k8s.io",
-        "kind": "ClusterRole",
-        "name": "cluster-admin",
-    },
-    "subjects": [
-        {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "Group",
-            "name": "kubeadm:cluster-admins",
-        }
-    ],
-}
 """What `kubeadm init` makes once the API server is there."""
 
 
@@ -106,7 +90,7 @@ def until_ready(container: Container) -> None:
                 break
         except AssertionError:
             time.sleep(1)
-    assert container.run_python(ALLOW, json.dumps(BINDING)).strip() in ("201", "409")
+    assert container.run_python(ALLOW, json.dumps(CLUSTER_ADMINS)).strip() in ("201", "409")
 
 
 def test_what_init_writes_rotates_the_whole_plane_with_every_proof_and_gate(

@@ -189,7 +189,7 @@ class StaticPodNode:
     def _join(self) -> None:
         """Give the admin its rights, as `kubeadm init` does, and wait until the node is Ready."""
         path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
-        self.client("super-admin").request("POST", path, _ADMINS)
+        self.client("super-admin").request("POST", path, CLUSTER_ADMINS)
         self.kubelet.wait_ready(self.node_is_ready, _DEADLINE)
 
     def node_is_ready(self) -> bool:
@@ -250,7 +250,7 @@ _KUBELET = {
     "imageGCHighThresholdPercent": 100,
     "evictionHard": {"memory.available": "0%", "nodefs.available": "0%"},
 }
-_ADMINS = {
+CLUSTER_ADMINS = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
     "kind": "ClusterRoleBinding",
     "metadata": {"name": "kubeadm:cluster-admins"},
