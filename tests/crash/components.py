@@ -1,7 +1,8 @@
 """Three small TLS servers in a process of their own: what a rotation is done for.
 
 `python -m tests.crash.components` prints its ports and takes orders, one a line, from its standard
-input; each is answered by one line. It needs the standard library alone.
+input; each has a number and is answered by one line with that number. It needs the standard library
+alone.
 
     etcd        reads its files at each handshake
     apiserver   reads them at SIGHUP and goes on with the old ones if they are no good
@@ -17,6 +18,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
@@ -91,7 +93,8 @@ class _Plane:
             if sys.stdin in ready:
                 if not (line := sys.stdin.readline()):
                     return
-                print(self.obey(*line.split()), flush=True)
+                number, *order = line.split()
+                print(number, self.obey(*order), flush=True)
 
 
 def main() -> None:
@@ -135,8 +138,12 @@ class Components:
     def order(self, order: str, name: str, *files: str) -> bool:
         """Give an order; False if it was refused."""
         assert self._process.stdin is not None
-        self._process.stdin.write(" ".join((order, name, *files)) + "\n")
-        obeyed = self._line() == "done"
+        number = str(time.monotonic_ns())
+        self._process.stdin.write(" ".join((number, order, name, *files)) + "\n")
+        # One who was killed may have left the answer to its own order.
+        while (answer := self._line().split()) and answer[0] != number:
+            pass
+        obeyed = answer == [number, "done"]
         # What is not `ended` on purpose is meant to be up, even if it does not come back.
         (self.up.discard if order == "end" else self.up.add)(name)
         return obeyed

@@ -27,7 +27,7 @@ from tests.crash.running import Running
 from tests.factories import make_component, make_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from certrotd.core.model import CertificateName, Component, Evidence, Expectation, StepReport
     from tests.fakes.clock import FakeClock
@@ -96,6 +96,7 @@ class Controllers(Running):
         self.loopback_ends = clock.now() + LOOPBACK
         self.run_began = clock.now()
         self.was_seen = False
+        self.on_missing: Callable[[], None] = lambda: None
         self.memory: dict[str, bytes | None] = {}
         for each in component.reads:
             self.write(each, MARK)
@@ -134,6 +135,8 @@ class Controllers(Running):
             self.load()
         evidence = super().check(expected)
         self.was_seen = evidence.holds
+        if not evidence.holds:
+            self.on_missing()
         return evidence
 
     def started(self) -> datetime | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,15 @@ from hypothesis.stateful import run_state_machine_as_test
 from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.flock import FileLock
 from certrotd.core.errors import LockHeld
-from tests.crash import disks, replay, scenes, sweeps, test_power_cut
-from tests.crash.components import Components
+from tests.crash import disks, replay, scenes, straced, sweeps, test_power_cut
 from tests.crash.machine import MEMORY, Life
+from tests.crash.stages import SCENES, a_node, of
 from tests.crash.sweeps import STORIES, Story, Tally
-from tests.crash.whole import Whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from tests.crash.whole import Whole
 
     Sweep = Callable[[Whole, Story, Tally, int, int], Tally]
 
@@ -40,6 +40,10 @@ def hunt(who: str) -> None:
         power("ext4", scenes.renewal, stride=2)
     elif who == "replay":
         replay.scene("xfs", scenes.renewal, Tally(at_first=True))
+    elif who == "strace":
+        for name in SCENES:
+            with of(name) as stage:
+                straced.kills(stage, Tally(at_first=True), stride=3)
     elif who == "two":
         _two()
     else:
@@ -55,16 +59,6 @@ def named(name: str) -> Sweep:
     """Return one of the sweeps over whole runs."""
     known = (sweeps.kills, sweeps.torn, sweeps.errors, sweeps.lasting, sweeps.lies)
     return {each.__name__: each for each in known}[name]
-
-
-@contextmanager
-def a_node() -> Iterator[Whole]:
-    """Give a node in memory."""
-    components = Components()
-    parent = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
-        yield Whole(Path(directory) / "node", components)
-    components.close()
 
 
 def live(lives: int, seed: int) -> int:

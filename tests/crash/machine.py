@@ -100,6 +100,16 @@ class Life(RuleBasedStateMachine):
         self.person_changes_a_file(0, MARK + b"another", ahead=0)
         self.ground.tick(controllers.component.name, force=True)
 
+    @rule()
+    def a_good_day_but_a_file_breaks_meanwhile(self) -> None:
+        self.ground.mend()
+        controllers = self.ground.controllers
+        controllers.rereads, controllers.reloads = False, True
+        file = controllers.component.reads[0]
+        controllers.on_missing = lambda: controllers.write(file, b"garbage")
+        self.ground.tick(controllers.component.name, force=True)
+        controllers.on_missing = lambda: None
+
     @rule(name=NAMES)
     def a_new_day_but_one_is_ill(self, name: str) -> None:
         self.ground.mend()

@@ -37,8 +37,9 @@ MUTANTS = (
            "            os.fsync(self.fd)\n", "        pass\n", ("replay", "power")),
     Mutant("live link made in two steps", TREE, "        try:\n            self.live.rename(",
            "        try:\n            self.live.unlink(self.spec.name)\n"
-           "            self.live.rename("),
-    Mutant("mode set after the file is open", DIRECTORY, "_CREATE, 0o600,", "_CREATE, 0o644,"),
+           "            self.live.rename(", ("strace", "kills")),
+    Mutant("mode set after the file is open", DIRECTORY, "_CREATE, 0o600,", "_CREATE, 0o644,",
+           ("strace", "kills")),
     Mutant("unfinished generation can be entered", DIRECTORY,
            "            os.mkdir(name, 0o700, dir_fd=self.fd)\n            return",
            "            os.mkdir(name, 0o755, dir_fd=self.fd)\n            return"),
@@ -136,7 +137,7 @@ SOUND = Mutant(
     "durable.py",
     "view = memoryview(data)",
     "view = memoryview(data)",
-    ("kills", "torn", "errors", "lives", "power", "replay", "two"),
+    ("kills", "torn", "errors", "lives", "power", "replay", "two", "strace"),
 )
 """The package as it is: what the hunters find in it is a defect of theirs, or a real one."""
 

@@ -10,6 +10,7 @@ import functools
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -132,39 +133,42 @@ def _wrong(output: Output, status: os.stat_result) -> Iterator[str]:
 
 
 def exposed(root: Path, specs: Iterable[CertificateSpec]) -> list[str]:
-    """Name files with a key that are open to more than its own reader, under whatever name."""
+    """Name files with a key that are open to more than its own reader, under whatever name.
+
+    What vanishes meanwhile is passed over.
+    """
     groups = {o.gid for s in specs for o in s.outputs if o.gid is not None}
-    found = []
+    found: list[str] = []
     for directory, names, files in os.walk(root):
-        # What nobody else can enter exposes nothing but by its own mode for others.
         for name in files:
-            path = Path(directory, name)
-            status = path.lstat()
-            mode = stat.S_IMODE(status.st_mode)
-            if not stat.S_ISREG(status.st_mode) or mode & 0o077 == 0:
-                continue
-            if not any(word in path.read_bytes() for word in _SECRET):
-                continue
-            private = stat.S_IMODE(Path(directory).stat().st_mode) & 0o077 == 0
-            if mode & 0o027 or (not private and status.st_gid not in groups):
-                found.append(f"{path}: a key with mode {mode:o} and group {status.st_gid}")
-        found += [
-            f"{directory}/{n}: a linked copy of a key" for n in files if _linked(directory, n)
-        ]
-        found += [
-            f"{directory}/{name}: an unfinished generation that can be entered"
-            for name in names
-            if name.startswith(".staging-")
-            and stat.S_IMODE(Path(directory, name).stat().st_mode) & 0o077
-            and not Path(directory, name, "MANIFEST").exists()
-        ]
+            with suppress(FileNotFoundError):
+                found += _exposed(Path(directory, name), groups)
+        for name in names:
+            with suppress(FileNotFoundError):
+                found += _enterable(Path(directory, name))
     return found
 
 
-def _linked(directory: str, name: str) -> bool:
-    """Whether a file has a second name: watchers of the old inode would never wake."""
-    status = Path(directory, name).lstat()
-    return stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+def _exposed(path: Path, groups: set[int]) -> Iterator[str]:
+    """What nobody else can enter exposes nothing but by its own mode for others."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if status.st_nlink > 1:  # watchers of the old inode would never wake
+        yield f"{path}: a linked copy of a key"
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077 == 0 or not any(word in path.read_bytes() for word in _SECRET):
+        return
+    private = stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
+    if mode & 0o027 or (not private and status.st_gid not in groups):
+        yield f"{path}: a key with mode {mode:o} and group {status.st_gid}"
+
+
+def _enterable(path: Path) -> Iterator[str]:
+    if not path.name.startswith(".staging-"):
+        return
+    if stat.S_IMODE(path.stat().st_mode) & 0o077 and not (path / "MANIFEST").exists():
+        yield f"{path}: an unfinished generation that can be entered"
 
 
 def litter(root: Path) -> list[str]:

@@ -10,14 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.crash import disks, replay, scenes, straced, sweeps, test_power_cut, test_store_crash
-from tests.crash.hunts import a_node, live, named, power
+from tests.crash import (
+    disks,
+    replay,
+    scenes,
+    stages,
+    straced,
+    sweeps,
+    test_power_cut,
+    test_store_crash,
+)
+from tests.crash.hunts import live, named, power
 from tests.crash.machine import MEMORY
 from tests.crash.mutants import MUTANTS, SOUND, Mutant, catch
+from tests.crash.stages import a_node
 from tests.crash.sweeps import STORIES, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from tests.crash.straced import Stage
 
 STRIDES = {"kills": (1, 1), "torn": (11, 1), "errors": (23, 2), "lasting": (23, 2), "lies": (2, 1)}
 """How far apart the points are, in the short and the long form."""
@@ -56,7 +68,9 @@ def scenarios(*, long: bool) -> Iterator[Callable[[], Row]]:
         yield partial(_power, kind, stride)
         yield partial(_replayed_scenes, kind)
         yield from (partial(_replayed, kind, number, stride) for number in range(len(STORIES)))
-    yield partial(_straced, 1 if long else 5)
+    for stage in ("store", *(story.name for story in STORIES)):
+        yield partial(_straced, stage, straced.kills, "kill", 1 if long else 5)
+        yield partial(_straced, stage, straced.errors, "an error", 1 if long else 17)
 
 
 def lives(seed: int, *, long: bool) -> Iterator[Callable[[], Row]]:
@@ -152,14 +166,16 @@ def _replayed(kind: str, number: int, stride: int) -> Row:
     return _row(name, tally, began)
 
 
-def _straced(stride: int) -> Row:
-    began, name = time.monotonic(), "publish: kill and errors by strace"
-    with tempfile.TemporaryDirectory(dir=_memory(), prefix="certrotd-") as directory:
-        try:
-            tally = straced.sweep(Path(directory) / "node", Tally(), stride)
-        except straced.NoTracing as e:
-            return Row(name, 0, (), 0, note=str(e))
-    return _row(name, tally, began)
+def _straced(name: str, sweep: Callable[[Stage, Tally, int], Tally], word: str, stride: int) -> Row:
+    """Interrupt a story, or all scenes of the store, at the kernel's own calls."""
+    began, tally, title = time.monotonic(), Tally(), f"{name}: {word} in the kernel's own calls"
+    try:
+        for each in stages.SCENES if name == "store" else (name,):
+            with stages.of(each) as stage:
+                sweep(stage, tally, stride)
+    except straced.NoTracing as e:
+        return Row(title, 0, (), 0, note=str(e))
+    return _row(title, tally, began)
 
 
 def _lived(seed: int) -> Row:
