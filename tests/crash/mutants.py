@@ -132,6 +132,8 @@ MUTANTS = (
            LIVES),
 )  # fmt: skip
 
+NO_PROGRAM = ("ImportError", "ModuleNotFoundError", "NameError", "SyntaxError", "IndentationError")
+"""What a broken mutant or hunter ends with: no sweep has found that."""
 SOUND = Mutant(
     "(none: nothing may be found)",
     "durable.py",
@@ -146,7 +148,7 @@ def catch(mutant: Mutant, directory: Path) -> tuple[str, str]:
     """Return who found it (empty: nobody) and, on one line, how.
 
     Raises:
-        ValueError: what it replaces is not there exactly once.
+        ValueError: what it replaces is not there exactly once, or it is no program.
     """
     here = Path(__file__).parents[2]
     shutil.rmtree(directory, ignore_errors=True)
@@ -168,5 +170,8 @@ def catch(mutant: Mutant, directory: Path) -> tuple[str, str]:
             check=False,
         )
         if ended.returncode != 0:
-            return hunter, ended.stderr.strip().rpartition("\n")[2]
+            last = ended.stderr.strip().rpartition("\n")[2]
+            if last.startswith(NO_PROGRAM):
+                raise ValueError(f"{mutant.name}: {last}")
+            return hunter, last
     return "", ""
