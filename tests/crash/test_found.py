@@ -16,7 +16,9 @@ from certrotd.core.errors import PublishRefused
 from certrotd.core.model import ActivationKind, ComponentName, EntryKind, Result, ServiceState
 from certrotd.core.planning import Wish
 from certrotd.ports import Event
+from tests.crash.faults import CHANGING, count, killed
 from tests.crash.ground import GARBAGE
+from tests.crash.oracle import litter
 from tests.factories import NOW, lab, make_spec
 from tests.fakes.journal import FakeJournal
 from tests.fakes.store import FakeStore
@@ -200,3 +202,19 @@ def test_a_parent_that_cannot_be_looked_at_is_told_before_anybody_signs(
     with pytest.raises(PublishRefused) as refused:
         store.preflight([make_spec(home)])
     assert refused.value.path == str(tmp_path)
+
+
+def test_what_a_killed_look_at_the_disk_left_is_gone_after_a_run_with_nothing_to_do(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "pki"
+    home.mkdir(mode=0o755)
+    store = GenerationStore(str(tmp_path / "state" / "history"), keep=3)
+    spec = make_spec(home)
+    store.publish(lab().issue(spec), NOW)
+    store.publish(lab().issue(spec), NOW + timedelta(hours=1))
+    total = len(count(lambda: store.preflight([spec]), CHANGING))
+    for at in range(1, total + 1):
+        assert killed(at, lambda: store.preflight([spec]))
+        store.retire(spec, NOW)
+        assert litter(tmp_path) == [], at

@@ -9,7 +9,7 @@ import posixpath
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from certrotd.adapters.store import layout
+from certrotd.adapters.store import layout, probe
 from certrotd.adapters.store.directory import Directory
 from certrotd.adapters.store.generations import Draft, read_generation, read_manifest
 from certrotd.core.errors import PublishRefused
@@ -84,7 +84,12 @@ class History:
 
     def prune(self, spec: CertificateSpec, keep: int) -> None:
         """Remove the oldest copies beyond `keep`, and what interrupted ones left behind."""
-        directory = self._open(spec)
+        root = self._root()
+        if root is None:
+            return
+        with root:
+            probe.clear(root)
+            directory = root.below(spec.name)
         if directory is None:
             return
         with directory:
@@ -95,14 +100,19 @@ class History:
                     directory.remove(name)
 
     def _open(self, spec: CertificateSpec) -> Directory | None:
+        root = self._root()
+        if root is None:
+            return None
+        with root:
+            return root.below(spec.name)
+
+    def _root(self) -> Directory | None:
         try:
-            root = Directory.open(self.path)
+            return Directory.open(self.path)
         except PublishRefused as e:
             if isinstance(e.__cause__, FileNotFoundError):
                 return None
             raise
-        with root:
-            return root.below(spec.name)
 
 
 def _kept(directory: Directory) -> tuple[GenerationId, ...]:

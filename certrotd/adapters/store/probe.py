@@ -23,7 +23,7 @@ def probe(directory: Directory) -> None:
     Raises:
         PublishRefused: one of it does not work.
     """
-    directory.unlink(_FILE)
+    clear(directory)
     try:
         fd = directory.create(_FILE)
         with located(directory.path):
@@ -35,12 +35,21 @@ def probe(directory: Directory) -> None:
         directory.link(_LINK, "nowhere")
         directory.rename(_LINK, _FILE)
     except PublishRefused as e:
-        for name in (_FILE, _LINK):
-            with suppress(PublishRefused):
-                directory.unlink(name)
+        with suppress(PublishRefused):
+            clear(directory)
         raise PublishRefused(
             f"{directory.path}: cannot be written: {e.__cause__ or e}",
             path=directory.path,
             hint=e.hint,
         ) from e.__cause__
     directory.unlink(_FILE)
+
+
+def clear(directory: Directory) -> None:
+    """Remove what an interrupted trial left behind.
+
+    Raises:
+        PublishRefused: it could not be removed.
+    """
+    for name in (_FILE, _LINK):
+        directory.unlink(name)

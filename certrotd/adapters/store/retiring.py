@@ -9,7 +9,7 @@ import posixpath
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from certrotd.adapters.store import layout
+from certrotd.adapters.store import layout, probe
 from certrotd.adapters.store.directory import Directory
 from certrotd.adapters.store.generations import read_manifest
 from certrotd.core.errors import PublishRefused
@@ -70,10 +70,15 @@ def _sweep(
         if name.startswith(layout.STAGING):
             generations.remove(name)
     live.unlink(layout.temporary(spec.name))
+    names: dict[str, list[str]] = {}
     for output in spec.outputs:
-        directory = _open(posixpath.dirname(output.path), stack)
-        if directory is not None:
-            directory.unlink(layout.temporary(posixpath.basename(output.path)))
+        path, name = posixpath.split(output.path)
+        names.setdefault(path, []).append(name)
+    for path, ours in names.items():
+        if directory := _open(path, stack):
+            probe.clear(directory)
+            for name in ours:
+                directory.unlink(layout.temporary(name))
 
 
 def _open(path: str, stack: ExitStack) -> Directory | None:
