@@ -238,8 +238,12 @@ class Ground:
     def serves(self, name: ComponentName) -> bool:
         """Whether a component uses what lies on disk."""
         spec = next(each for each in self.specs if each.component == name)
-        leaf = oracle.held(spec).leaf
-        return self.processes[name].serving.get(spec.name, ("", ""))[1] == oracle.serial_of(leaf)
+        serial = self.processes[name].serving.get(spec.name, ("", ""))[1]
+        return serial == oracle.serial_of(self.leaf(name))
+
+    def leaf(self, name: ComponentName) -> bytes | None:
+        """Return the leaf that lies on disk for a component."""
+        return oracle.held(next(each for each in self.specs if each.component == name)).leaf
 
     def generations(self) -> dict[str, str]:
         """Return what the live links say."""

@@ -69,6 +69,17 @@ class Life(RuleBasedStateMachine):
         self.component_refuses(name)
         self.ground.tick(name, force=True)
 
+    @precondition(lambda self: self.busy >= 10)
+    @rule(name=NAMES)
+    def after_a_rest_one_refuses(self, name: str) -> None:
+        ground = self.ground
+        ground.settle()
+        before = ground.leaf(ComponentName(name))
+        self.component_refuses(name)
+        ground.tick(name, force=True)
+        assert ground.leaf(ComponentName(name)) == before, "what worked was not put back"
+        assert ground.serves(ComponentName(name)), "what was put back is not in use"
+
     @rule(name=NAMES)
     def a_good_day_but_one_falls_ill(self, name: str) -> None:
         self.ground.mend()
