@@ -92,14 +92,13 @@ def count(work: Callable[[], object], names: tuple[str, ...]) -> list[str]:
     return fault.calls
 
 
-def failing(at: int, code: int, work: Callable[[], object]) -> None:
-    """Run with call number `at` failing."""
+def failing(at: int, code: int) -> Fault:
+    """Let call number `at` fail."""
 
     def act(_name: str) -> None:
         raise OSError(code, os.strerror(code))
 
-    with injected(Fault(at, act), tuple(FAILING)):
-        work()
+    return Fault(at, act)
 
 
 def killed(at: int, work: Callable[[], object]) -> bool:

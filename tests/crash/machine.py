@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import tempfile
 from contextlib import suppress
@@ -19,7 +18,7 @@ from certrotd.core.errors import CertrotdError, IssuerUnavailable, LockHeld
 from certrotd.core.model import Answer, ComponentName, ServiceState
 from certrotd.core.planning import Wish
 from tests.crash.controllers import MARK
-from tests.crash.faults import FAILING, Fault, injected
+from tests.crash.faults import FAILING, Fault, failing, injected
 from tests.crash.ground import GARBAGE, KINDS, Ground, refusal
 from tests.crash.sweeps import Lasting, void
 from tests.factories import CLIENT, Lab
@@ -34,6 +33,16 @@ CODES = st.sampled_from(
 )
 CONTENTS = st.sampled_from((MARK, MARK + b"other", 2 * MARK, b"garbage", b""))
 CALLS = st.integers(1, 400)
+LIES = st.sampled_from(("foreign", "none", "swapped", "authority", "text"))
+CHANGES = st.sampled_from(
+    (
+        {"common_name": "other"},
+        {"dns_names": ("localhost", "other")},
+        {"ttl": timedelta(days=70)},
+        {"ttl": timedelta(hours=1)},
+        {"usages": CLIENT},
+    )
+)
 MEMORY = Path("/dev/shm")
 _foreign = Lab(START, common_name="another root")
 
@@ -70,13 +79,13 @@ class Life(RuleBasedStateMachine):
         self.ground.tick(name, force=True)
 
     @precondition(lambda self: self.busy >= 10)
-    @rule(name=NAMES)
-    def after_a_rest_one_refuses(self, name: str) -> None:
+    @rule(name=NAMES, alone=st.booleans())
+    def after_a_rest_one_refuses(self, name: str, alone: bool) -> None:  # noqa: FBT001
         ground = self.ground
         ground.settle()
         before = ground.leaf(ComponentName(name))
         self.component_refuses(name)
-        ground.tick(name, force=True)
+        ground.tick(name if alone else "", force=True)
         assert ground.leaf(ComponentName(name)) == before, "what worked was not put back"
         assert ground.serves(ComponentName(name)), "what was put back is not in use"
 
@@ -128,6 +137,28 @@ class Life(RuleBasedStateMachine):
         self.component_ill(name)
         self.ground.tick()
 
+    @rule(away=st.booleans())
+    def a_new_day_but_nobody_may_be_asked(self, away: bool) -> None:  # noqa: FBT001
+        self.ground.mend()
+        self.ground.clock.advance(timedelta(days=1))
+        self.issuer_away() if away else self.issuer_clock(5)
+        self.ground.tick()
+
+    @rule(changes=CHANGES)
+    def a_new_day_but_another_question_is_answered(self, changes: dict[str, Any]) -> None:
+        self.ground.mend()
+        self.ground.clock.advance(timedelta(days=1))
+        self.issuer_answers_another_question(changes)
+        self.ground.tick()
+
+    @rule(name=NAMES, at=st.integers(1, 5))
+    def a_new_day_but_the_journal_fails_for_what_is_down(self, name: str, at: int) -> None:
+        self.ground.mend()
+        self.ground.clock.advance(timedelta(days=1))
+        self.component_stopped(name)
+        wish = Wish(components=frozenset({ComponentName(name)}))
+        self._fails(failing(at, errno.EIO), ("fdatasync",), wish)
+
     @rule(name=NAMES)
     def force(self, name: str) -> None:
         self.ground.tick(name, force=True)
@@ -148,14 +179,14 @@ class Life(RuleBasedStateMachine):
 
     @rule(at=CALLS, code=CODES, lasts=st.booleans(), force=st.booleans())
     def disk_fails(self, at: int, code: int, lasts: bool, force: bool) -> None:  # noqa: FBT001
-        def act(_name: str) -> None:
-            raise OSError(code, os.strerror(code))
+        fault = Lasting(at, void, code=code) if lasts else failing(at, code)
+        self._fails(fault, tuple(FAILING), Wish(force=force))
 
+    def _fails(self, fault: Fault, calls: tuple[str, ...], wish: Wish) -> None:
         # What it says then is for the sweeps; here only what it leaves behind counts.
-        fault = Lasting(at, void, code=code) if lasts else Fault(at, act)
         self.ground.controllers.run_began = self.ground.clock.now()
-        with injected(fault, tuple(FAILING)), suppress(CertrotdError):
-            self.ground.rotator.run(Wish(force=force))
+        with injected(fault, calls), suppress(CertrotdError):
+            self.ground.rotator.run(wish)
 
     @rule()
     def new_process(self) -> None:
@@ -199,7 +230,7 @@ class Life(RuleBasedStateMachine):
     def issuer_clock(self, minutes: int) -> None:
         self.ground.issuer.ahead = timedelta(minutes=minutes)
 
-    @rule(kind=st.sampled_from(("foreign", "none", "swapped", "authority", "text")))
+    @rule(kind=LIES)
     def issuer_answers_wrongly(self, kind: str) -> None:
         ground = self.ground
 
@@ -219,17 +250,7 @@ class Life(RuleBasedStateMachine):
 
         ground.issuer.tamper = tamper
 
-    @rule(
-        changes=st.sampled_from(
-            (
-                {"common_name": "other"},
-                {"dns_names": ("localhost", "other")},
-                {"ttl": timedelta(days=70)},
-                {"ttl": timedelta(hours=1)},
-                {"usages": CLIENT},
-            )
-        )
-    )
+    @rule(changes=CHANGES)
     def issuer_answers_another_question(self, changes: dict[str, Any]) -> None:
         self.ground.issuer.bend = lambda spec: replace(spec, **changes)
 

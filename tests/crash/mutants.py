@@ -105,6 +105,9 @@ MUTANTS = (
            "if False:", LIVES),
     Mutant("no rollback", STEPPING, "        if back:\n            again", "        if False:\n"
            "            again", LIVES),
+    Mutant("going back wakes what is down", STEPPING,
+           "                if uses and not self._is_stopped(component):",
+           "                if uses:", LIVES),
     Mutant("failure places no hold", STEPPING,
            "            if progress.activated:\n                named",
            "            if False:\n                named", LIVES),

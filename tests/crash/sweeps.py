@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from certrotd.core.errors import CertrotdError
 from certrotd.core.model import ComponentName, Result
 from tests.crash import oracle
-from tests.crash.faults import CHANGING, FAILING, Fault, count, injected, killed
+from tests.crash.faults import CHANGING, FAILING, Fault, count, failing, injected, killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -222,12 +222,8 @@ def errors(node: Whole, story: Story, tally: Tally, stride: int = 1, offset: int
     calls = measure(node, story, tuple(ALL))
     points = [(at, code) for at, name in enumerate(calls, 1) for code in ALL[name]]
     for at, code in _each(node, story, points[offset::stride]):
-
-        def act(_name: str, code: int = code) -> None:
-            raise OSError(code, os.strerror(code))
-
         where = f"{story.name}, {errno.errorcode[code]} in call {at} ({calls[at - 1]})"
-        tally.add(where, _attempt(node, story, Fault(at, act)))
+        tally.add(where, _attempt(node, story, failing(at, code)))
     return tally
 
 

@@ -19,7 +19,7 @@ from certrotd.core.errors import PublishRefused, PublishUncertain
 from certrotd.core.kubelets import Cause, Record
 from certrotd.core.model.kubelets import Purpose
 from tests.adapters.test_kubelet_store import fingerprint, pair
-from tests.crash.faults import CHANGING, FAILING, count, failing, killed
+from tests.crash.faults import CHANGING, FAILING, count, failing, injected, killed
 from tests.factories import NOW
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def test_a_kill_before_any_call_leaves_a_whole_pair(place: Place, *, empty: bool
 def outcome(at: int, code: int, place: Place) -> PublishRefused | PublishUncertain | None:
     """Return what the interrupted work said; any other exception is a defect."""
     try:
-        failing(at, code, place.act)
+        with injected(failing(at, code), tuple(FAILING)):
+            place.act()
     except (PublishRefused, PublishUncertain) as e:
         return e
     return None
@@ -136,6 +137,8 @@ def test_a_record_is_the_old_or_the_new_one_whenever_it_is_interrupted(place: Pl
         assert killed(at, act)
         assert records.load(Purpose.CLIENT) in (old, new)
     records.save(Purpose.CLIENT, old)
-    with pytest.raises(PublishRefused, match="No space"):
-        failing(count(act, tuple(FAILING)).index("write") + 1, errno.ENOSPC, act)
+    at = count(act, tuple(FAILING)).index("write") + 1
+    full = injected(failing(at, errno.ENOSPC), tuple(FAILING))
+    with full, pytest.raises(PublishRefused, match="No space"):
+        act()
     assert records.load(Purpose.CLIENT) == new  # `act` had run once for the count

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certrotd.core.errors import CertrotdError, PublishRefused, PublishUncertain
-from tests.crash.faults import CHANGING, FAILING, count, failing, killed
+from tests.crash.faults import CHANGING, FAILING, count, failing, injected, killed
 from tests.crash.scenes import SCENES, Place, Scene, assert_converges, assert_whole
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def sweep_kills(place: Place, scene: Scene, stride: int) -> int:
 def outcome(at: int, code: int, scene: Scene) -> CertrotdError | None:
     """Return what the interrupted work said; any other exception is a defect."""
     try:
-        failing(at, code, scene.act)
+        with injected(failing(at, code), tuple(FAILING)):
+            scene.act()
     except CertrotdError as e:
         return e
     return None
