@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from certrotd.core import x509
 from certrotd.core.errors import Mismatch, Rejected
 from certrotd.core.model import ParsedCertificate, Usage, Verified
+from certrotd.core.renewal import EXPIRING_SHARE, expiring_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -195,6 +196,10 @@ def _life(
     if not spec.ttl - skew - ON_THE_WAY <= remaining <= spec.ttl + skew:
         rounded = timedelta(seconds=round(remaining.total_seconds()))
         yield _mismatch("time to live", spec.ttl, rounded)
+    if now >= expiring_at(leaf.not_before, leaf.not_after):
+        # Backdated so far that every run would replace it.
+        earliest = leaf.not_after - remaining / EXPIRING_SHARE
+        yield _mismatch("not before", f"later than {_time(earliest)}", _time(leaf.not_before))
 
 
 def _outliving(leaf: ParsedCertificate, path: tuple[bytes, ...]) -> Iterator[Mismatch]:

@@ -268,6 +268,7 @@ def odd_leaf(  # noqa: PLR0913  # each is one thing a test varies
     extra: tuple[tuple[cx.ExtensionType, bool], ...] = (),
     extra_chain: tuple[bytes, ...] = (),
     usages: tuple[Usage, ...] = SERVER,
+    begins: timedelta = timedelta(0),
 ) -> Issued:
     """A leaf that no issuer of ours makes, for a specification that it fits otherwise."""
     spec = make_spec(HERE, ip_addresses=(), usages=usages)
@@ -278,7 +279,7 @@ def odd_leaf(  # noqa: PLR0913  # each is one thing a test varies
         .issuer_name(authority.subject)
         .public_key(key.public_key())
         .serial_number(serial)
-        .not_valid_before(NOW)
+        .not_valid_before(NOW + begins)
         .not_valid_after(NOW + spec.ttl)
         .add_extension(cx.SubjectAlternativeName(names), critical=False)
         .add_extension(usage or key_usage("digital_signature"), critical=True)
@@ -368,6 +369,12 @@ def test_the_life_of_a_leaf_stays_within_bounds(signed: timedelta, fields: list[
         verify(issued, old.anchors, NOW, SKEW)
         return
     assert list(mismatches(issued, old.anchors)) == fields
+
+
+def test_a_leaf_that_would_be_replaced_at_once_is_refused(root: Authority) -> None:
+    verify(odd_leaf(root, begins=-14 * DAY + SECOND), (root.pem,), NOW, SKEW)
+    found = mismatches(odd_leaf(root, begins=-14 * DAY), (root.pem,))
+    assert list(found) == ["not before"]
 
 
 def test_nothing_of_the_key_stands_in_a_rejection() -> None:
