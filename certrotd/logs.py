@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from certrotd.core.quoting import BOOTSTRAP_TOKEN
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import TextIO
@@ -22,7 +24,8 @@ _SECRET_TEXT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\b(?:hvs|hvb|hvr|s|b|r)\.[A-Za-z0-9_-]{20,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
-    r"|(?<=[Bb]earer )\S+",
+    r"|(?<=[Bb]earer )\S+"
+    rf"|{BOOTSTRAP_TOKEN}",
     re.DOTALL,
 )
 _FOREIGN = ("apscheduler", "hvac", "urllib3", "requests", "kubernetes")

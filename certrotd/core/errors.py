@@ -28,6 +28,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from certrotd.core.quoting import quoted
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -141,7 +143,7 @@ class Mismatch:
     actual: str
 
     def __str__(self) -> str:
-        return f"{self.field}: expected {self.expected}, got {self.actual}"
+        return f"{self.field}: expected {self.expected}, got {quoted(self.actual)}"
 
 
 class Rejected(PermanentError):

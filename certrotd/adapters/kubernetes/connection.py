@@ -8,6 +8,7 @@ that are newer than they are, and lose parts of them on the way back.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from certrotd.core.errors import ApiRefused, ApiUnavailable
+from certrotd.core.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from certrotd.core.model import Secret
 
     Json = dict[str, Any]
+    _Read = tuple[int, bytes, Mapping[str, str]]
+    """Status, body and headers."""
 
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
@@ -32,10 +36,16 @@ LIFE = 300.0
 asks for the certificate at the handshake alone, and refuses it from its end on."""
 SLACK = 10.0
 """How much longer than the server was asked to watch, in seconds, an answer is waited for."""
-LARGEST = 64 * 1024 * 1024
-"""No longer answer, and no longer line of a watch, is read, in bytes."""
+LARGEST = 4 * 1024 * 1024
+"""No longer object is read, in bytes: etcd keeps none of more than 1.5 MiB."""
+LARGEST_LIST = 64 * 1024 * 1024
+"""No longer page of a list, and no longer line of a watch, is read, in bytes."""
+_HINTS: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "the client certificate or token is not valid, or not any more",
+    HTTPStatus.FORBIDDEN: "the identity needs a role that allows it; config/kubernetes/ has them",
+}
+_UNTRUSTED = "`ca_file` must hold the CA that signed its certificate, and `server` a name it is for"
 _RETRIED = frozenset({408, 409, 410, 429}) | (frozenset(range(500, 600)) - {501})
-_LONGEST_TEXT = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +54,7 @@ class ApiServer:
 
     A kubeconfig; or a server with files or a token; or, if neither is given, a pod's own service
     account. All files are read again now and then. Time limits are in seconds, for connecting and
-    for the next part of an answer.
+    for a whole answer.
     """
 
     kubeconfig: str | None = None
@@ -58,6 +68,21 @@ class ApiServer:
     read_timeout: float = 20.0
 
 
+class _Limit(threading.local):
+    """How long this thread still waits for the answer it reads."""
+
+    _ends = math.inf
+
+    def begin(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+
+    def left(self) -> float:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no time is left")
+        return left
+
+
 class ApiConnection:
     """Calls of one identity, from several threads; the library is loaded at the first."""
 
@@ -66,6 +91,8 @@ class ApiConnection:
         self._client: Any = None
         self._until = 0.0
         self._opening = threading.Lock()
+        self._limit = _Limit()
+        self._secrets: tuple[str, ...] = ()
 
     def call(
         self,
@@ -75,8 +102,9 @@ class ApiConnection:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         content: str = JSON,
+        largest: int = LARGEST,
     ) -> Json:
-        """Make one call.
+        """Make one call; an answer of more than `largest` bytes is refused.
 
         Raises:
             ApiUnavailable: there was no answer, or one that can be another later.
@@ -84,14 +112,10 @@ class ApiConnection:
         """
         answer = self._send(method, _url(path, query), body, content, self._server.read_timeout)
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            answer.drain_conn()
+            answer.close()
             self.close()  # the identity may have been replaced
             answer = self._send(method, _url(path, query), body, content, self._server.read_timeout)
-        try:
-            read = _whole(answer)
-        finally:
-            answer.release_conn()
-        return _object(method, path, read)
+        return self._object(method, path, self._whole(answer, largest))
 
     def watch(self, path: str, query: Mapping[str, str], seconds: float) -> Iterator[Json]:
         """Yield the events of a watch, for about so many seconds.
@@ -103,15 +127,16 @@ class ApiConnection:
         answer = self._send("GET", _url(path, asked), None, JSON, seconds + SLACK)
         try:
             if answer.status != HTTPStatus.OK:
-                raise _refusal("GET", path, answer.status, _whole(answer), answer.headers)
+                raise self._refusal("GET", path, self._whole(answer, LARGEST))
             for line in _lines(answer):
-                event = _object("watch", path, (HTTPStatus.OK, line, answer.headers))
+                event = self._object("watch", path, (HTTPStatus.OK, line, answer.headers))
                 if event.get("type") == "ERROR":
                     status = event.get("object", {})
                     told = json.dumps(status).encode()
                     code = int(status.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
-                    raise _refusal("watch", path, code, (code, told, {}), {})
+                    raise self._refusal("watch", path, (code, told, {}))
                 yield event
+                self._limit.begin(seconds + SLACK)  # what was done with it does not count
         finally:
             answer.close()
             answer.release_conn()
@@ -122,6 +147,10 @@ class ApiConnection:
         if client is not None:
             client.close()
 
+    def quoted(self, text: str) -> str:
+        """Return a text of the server's as it may be shown, without our token."""
+        return quoted(text, self._secrets)
+
     def _send(
         self, method: str, path: str, body: Mapping[str, object] | None, content: str, wait: float
     ) -> Any:
@@ -131,8 +160,10 @@ class ApiConnection:
 
         client = self._opened()
         headers = _headers(client)
+        self._secrets = tuple(headers.get("authorization", "").split()[1:])
         if body is not None:
             headers["Content-Type"] = content
+        self._limit.begin(self._server.connect_timeout + wait)
         try:
             return client.rest_client.pool_manager.request(
                 method,
@@ -142,12 +173,14 @@ class ApiConnection:
                 timeout=Timeout(connect=self._server.connect_timeout, read=wait),
                 preload_content=False,
                 retries=False,
+                redirect=False,
             )
         except HTTPError as e:
             self.close()
-            reason = getattr(e, "reason", None) or e
+            reason = self.quoted(str(getattr(e, "reason", None) or e))
             raise ApiUnavailable(
-                f"kube-apiserver {client.configuration.host} does not answer: {reason}"
+                f"kube-apiserver {client.configuration.host} does not answer: {reason}",
+                hint=_UNTRUSTED if "certificate verify failed" in reason else "",
             ) from e
 
     def _opened(self) -> Any:
@@ -156,7 +189,58 @@ class ApiConnection:
                 self.close()
             if self._client is None:
                 self._client, self._until = _client(self._server), time.monotonic() + LIFE
+                _bound(self._client, self._limit)
             return self._client
+
+    def _whole(self, answer: Any, largest: int) -> _Read:
+        """Read an answer to its end, and let go of it."""
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415  # start-up time
+
+        try:
+            body = answer.read(largest + 1)
+            if len(body) > largest:
+                answer.close()  # nobody shall take the rest for the next answer
+                raise ApiRefused(f"kube-apiserver's answer has more than {largest} bytes")
+        except HTTPError as e:
+            told = self.quoted(str(e))
+            raise ApiUnavailable(f"kube-apiserver's answer broke off: {told}") from e
+        finally:
+            answer.release_conn()
+        return answer.status, body, answer.headers
+
+    def _object(self, method: str, path: str, read: _Read) -> Json:
+        status, body, _ = read
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise self._refusal(method, path, read)
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as e:
+            raise ApiUnavailable(f"{method} {path}: the answer is not JSON", status=status) from e
+        if not isinstance(value, dict):
+            raise ApiUnavailable(f"{method} {path}: the answer is not an object", status=status)
+        return value
+
+    def _refusal(self, method: str, path: str, read: _Read) -> ApiUnavailable | ApiRefused:
+        """Say what a status other than 2xx means; API servers send a Status object."""
+        status, body, headers = read
+        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            to = self.quoted(headers.get("Location", ""))
+            return ApiUnavailable(
+                f"{method} {path}: HTTP {status}: it redirects to {to or 'nowhere'}, which is not "
+                "followed",
+                hint="whoever answers there is no kube-apiserver",
+                status=status,
+            )
+        try:
+            text = str(json.loads(body)["message"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            text = body.decode(errors="replace")
+        message = f"{method} {path}: HTTP {status}: {self.quoted(text)}"
+        if status in _RETRIED:
+            after = headers.get("Retry-After", "")
+            seconds = float(after) if after.isdecimal() else None
+            return ApiUnavailable(message, status=status, retry_after=seconds)
+        return ApiRefused(message, status=status, hint=_HINTS.get(status, ""))
 
 
 def _client(server: ApiServer) -> Any:
@@ -201,6 +285,20 @@ def _client(server: ApiServer) -> Any:
     return made
 
 
+def _bound(client: Any, limit: _Limit) -> None:
+    """Have a client's connections keep a time limit for whole answers."""
+    from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415  # start-up time
+
+    from certrotd.sockets import socket_class  # noqa: PLC0415  # as above
+
+    pool = client.rest_client.pool_manager.connection_pool_kw
+    context = create_urllib3_context(cert_reqs=pool["cert_reqs"])
+    if not pool["ca_certs"] and not pool["ca_cert_data"]:
+        context.load_default_certs()  # which urllib3 does only for its own
+    context.sslsocket_class = socket_class(limit.left)
+    pool["ssl_context"] = context
+
+
 def _token_of(path: str) -> Any:
     def refresh(settings: Any) -> None:
         settings.api_key = {"authorization": f"Bearer {Path(path).read_text().strip()}"}
@@ -229,19 +327,6 @@ def _url(path: str, query: Mapping[str, str] | None) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def _whole(answer: Any) -> tuple[int, bytes, Mapping[str, str]]:
-    """Read an answer to its end."""
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415  # start-up time
-
-    try:
-        body = answer.read(LARGEST + 1)
-    except HTTPError as e:
-        raise ApiUnavailable(f"kube-apiserver's answer broke off: {e}") from e
-    if len(body) > LARGEST:
-        raise ApiRefused(f"kube-apiserver's answer has more than {LARGEST} bytes")
-    return answer.status, body, answer.headers
-
-
 def _lines(answer: Any) -> Iterator[bytes]:
     """Yield the lines of an answer as they come."""
     from urllib3.exceptions import HTTPError  # noqa: PLC0415  # start-up time
@@ -257,42 +342,3 @@ def _lines(answer: Any) -> Iterator[bytes]:
                 raise ApiRefused(f"one event of a watch has more than {LARGEST} bytes")
     except HTTPError as e:
         raise ApiUnavailable(f"kube-apiserver ended the watch: {e}") from e
-
-
-def _object(method: str, path: str, read: tuple[int, bytes, Mapping[str, str]]) -> Json:
-    status, body, headers = read
-    if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        raise _refusal(method, path, status, read, headers)
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as e:
-        raise ApiUnavailable(f"{method} {path}: the answer is not JSON", status=status) from e
-    if not isinstance(value, dict):
-        raise ApiUnavailable(f"{method} {path}: the answer is not an object", status=status)
-    return value
-
-
-def _refusal(
-    method: str,
-    path: str,
-    status: int,
-    read: tuple[int, bytes, Mapping[str, str]],
-    headers: Mapping[str, str],
-) -> ApiUnavailable | ApiRefused:
-    """Say what an answer of a status other than 2xx means; API servers send a Status object."""
-    try:
-        said = json.loads(read[1])
-        text = str(said["message"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        text = read[1].decode(errors="replace")
-    message = f"{method} {path}: HTTP {status}: {' '.join(text.split())[:_LONGEST_TEXT]}"
-    if status in _RETRIED:
-        after = headers.get("Retry-After", "")
-        seconds = float(after) if after.isdecimal() else None
-        return ApiUnavailable(message, status=status, retry_after=seconds)
-    hint = ""
-    if status == HTTPStatus.UNAUTHORIZED:
-        hint = "the client certificate or token is not valid, or not any more"
-    elif status == HTTPStatus.FORBIDDEN:
-        hint = "the identity needs a role that allows it; config/kubernetes/ has them"
-    return ApiRefused(message, status=status, hint=hint)

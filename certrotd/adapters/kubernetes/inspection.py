@@ -7,6 +7,7 @@ import binascii
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from certrotd.adapters.kubernetes.connection import LARGEST_LIST
 from certrotd.core.errors import ApiUnavailable
 from certrotd.core.model.kubelets import BootstrapToken, KubeletEndpoint
 
@@ -55,7 +56,7 @@ class ClusterInspection:
             ApiUnavailable, ApiRefused: they could not be read.
         """
         query = {"fieldSelector": f"type={_TOKEN}", "limit": _PAGE}
-        answer = self._connection.call("GET", _SECRETS, query=query)
+        answer = self._connection.call("GET", _SECRETS, query=query, largest=LARGEST_LIST)
         try:
             return tuple(_token(each["data"]) for each in answer["items"])
         except (KeyError, TypeError, ValueError, binascii.Error) as e:
@@ -70,7 +71,7 @@ class ClusterInspection:
         found: list[KubeletEndpoint | None] = []
         query = {"limit": _NODES}
         while True:
-            page = self._connection.call("GET", "/api/v1/nodes", query=query)
+            page = self._connection.call("GET", "/api/v1/nodes", query=query, largest=LARGEST_LIST)
             try:
                 found += [_endpoint(each) for each in page["items"]]
             except (KeyError, TypeError, ValueError) as e:

@@ -35,7 +35,8 @@ class NodeGate:
             renewed = str(lease["spec"].get("renewTime") or "")
             conditions = {each["type"]: each for each in node["status"].get("conditions") or ()}
             ready = conditions.get("Ready") or {}
-            status, message = str(ready.get("status")), str(ready.get("message") or "")
+            status = self._connection.quoted(str(ready.get("status")))
+            message = self._connection.quoted(str(ready.get("message") or ""))
         except CertrotdError as e:
             return self._evidence(str(e), reachable=False)
         except (KeyError, TypeError, AttributeError) as e:

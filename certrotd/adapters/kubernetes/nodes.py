@@ -64,8 +64,9 @@ class ApiNodes:
             raise
         try:
             return _facts(name, node, self._clock.now())
-        except (KeyError, TypeError, ValueError) as e:
-            raise ApiUnavailable(f"kube-apiserver sent no Node {name}: {e!r}") from e
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as e:
+            told = self._connection.quoted(repr(e))
+            raise ApiUnavailable(f"kube-apiserver sent no Node {name}: {told}") from e
 
 
 def _facts(name: str, node: Json, now: datetime) -> NodeFacts:
@@ -73,12 +74,15 @@ def _facts(name: str, node: Json, now: datetime) -> NodeFacts:
     dns: set[str] = set()
     addresses: set[IPv4Address | IPv6Address] = set()
     for each in status.get("addresses") or ():
+        address = each["address"]
+        if not (isinstance(address, str) and address.isascii() and address.isprintable()):
+            raise ValueError(f"{address!r} is no address")
         # A host name may be an address, and then belongs among the addresses.
         try:
-            addresses.add(ip_address(each["address"]))
+            addresses.add(ip_address(address))
         except ValueError:
             if each["type"] not in _ADDRESSES:
-                dns.add(each["address"])
+                dns.add(address)
     return NodeFacts(
         name=name,
         exists=True,

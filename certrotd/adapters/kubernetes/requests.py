@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from certrotd.adapters.kubernetes.connection import MERGE
+from certrotd.adapters.kubernetes.connection import LARGEST_LIST, MERGE
 from certrotd.core.errors import ApiRefused, ApiUnavailable
 from certrotd.core.model.kubelets import Purpose, SubmittedRequest
+from certrotd.core.quoting import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from certrotd.adapters.kubernetes.connection import ApiConnection, Json
     from certrotd.core.model.kubelets import Verdict
@@ -56,7 +56,7 @@ class ApiSigningRequests:
         if lifetime is not None:
             spec["expirationSeconds"] = int(lifetime.total_seconds())
         body = _headed({"name": name}) | {"spec": spec}
-        return submitted(self._connection.call("POST", PATH, body=body))
+        return self._read(self._connection.call("POST", PATH, body=body))
 
     def look(self, name: str) -> SubmittedRequest | None:
         """Return one as it is now; None if it is gone.
@@ -65,7 +65,7 @@ class ApiSigningRequests:
             ApiUnavailable, ApiRefused: it could not be read.
         """
         try:
-            return submitted(self._connection.call("GET", f"{PATH}/{name}"))
+            return self._read(self._connection.call("GET", f"{PATH}/{name}"))
         except ApiRefused as e:
             if e.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -156,12 +156,15 @@ class ApiSigningRequests:
         metadata = {"resourceVersion": request.version, "uid": request.uid}
         body = _headed(metadata) | {"status": status}
         path = f"{PATH}/{request.name}/{part}"
-        return submitted(self._connection.call("PATCH", path, body=body, content=MERGE))
+        return self._read(self._connection.call("PATCH", path, body=body, content=MERGE))
+
+    def _read(self, value: Json) -> SubmittedRequest:
+        return submitted(value, self._connection.quoted)
 
     def _pages(self) -> Iterator[Json]:
         query = {"limit": str(PAGE)}
         while True:
-            page = self._connection.call("GET", PATH, query=query)
+            page = self._connection.call("GET", PATH, query=query, largest=LARGEST_LIST)
             yield page
             following = page["metadata"].get("continue")
             if not following:
@@ -169,8 +172,8 @@ class ApiSigningRequests:
             query = {"limit": str(PAGE), "continue": following}
 
 
-def submitted(value: Json) -> SubmittedRequest:
-    """Read an object of the API.
+def submitted(value: Json, quote: Callable[[str], str] = quoted) -> SubmittedRequest:
+    """Read an object of the API; `quote` makes texts of others fit to be shown.
 
     Raises:
         ApiUnavailable: it has not the shape of one.
@@ -178,7 +181,7 @@ def submitted(value: Json) -> SubmittedRequest:
     try:
         metadata, spec, status = value["metadata"], value["spec"], value.get("status") or {}
         conditions = {each["type"]: each for each in status.get("conditions") or ()}
-        told = {kind: str(each.get("message") or "") for kind, each in conditions.items()}
+        told = {kind: quote(str(each.get("message") or "")) for kind, each in conditions.items()}
         seconds = spec.get("expirationSeconds")
         certificate = status.get("certificate")
         return SubmittedRequest(
@@ -198,8 +201,9 @@ def submitted(value: Json) -> SubmittedRequest:
             failed=told.get("Failed"),
             certificate=base64.b64decode(certificate, validate=True) if certificate else None,
         )
-    except (KeyError, TypeError, ValueError, binascii.Error) as e:
-        raise ApiUnavailable(f"kube-apiserver sent no CertificateSigningRequest: {e!r}") from e
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as e:
+        problem = quote(repr(e))
+        raise ApiUnavailable(f"kube-apiserver sent no CertificateSigningRequest: {problem}") from e
 
 
 def _known(items: list[Json]) -> Iterator[SubmittedRequest]:

@@ -5,21 +5,17 @@ Statuses decide, not classes: hvac has one class for several statuses.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from certrotd.core.errors import IssuerRefused, IssuerUnavailable
+from certrotd.core.quoting import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from certrotd.core.errors import CertrotdError
 
-_LONGEST_TEXT = 600
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END[A-Z -]*|\Z)", re.DOTALL
-)
 _RETRIED = frozenset({412, 429}) | (frozenset(range(500, 600)) - {501})
 _NEVER_DONE = frozenset({412, 429, 503})
 _REDIRECTS = range(300, 400)
@@ -70,12 +66,7 @@ class Purpose:
 
     def clean(self, text: str) -> str:
         """Return a text of the server's, short, on one line, without our secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, "<secret>")
-        text = _PRIVATE_KEY.sub("<private key>", text)
-        printable = "".join(each if each.isprintable() else " " for each in text)
-        line = " ".join(printable.split())
-        return line if len(line) <= _LONGEST_TEXT else f"{line[:_LONGEST_TEXT]}…"
+        return quoted(text, self.secrets)
 
 
 def from_status(

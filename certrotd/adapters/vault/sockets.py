@@ -1,23 +1,21 @@
-"""TLS connections on which a whole answer has one time limit, not every piece of it.
+"""Connections on which a whole answer has one time limit, and no redirect is looked at.
 
-A socket's time limit is for one read, so a server that sends a byte now and then, or interim
-answers (RFC 9110 section 15.2) or trailers without end, would never be given up.
 requests looks at redirects even where it must not follow them: it reads the body, however long.
 """
 
 from __future__ import annotations
 
 import math
-import ssl
 from typing import TYPE_CHECKING, Any
 
 from requests import Session
 from requests.adapters import HTTPAdapter
 from urllib3.util.ssl_ import create_urllib3_context
 
+from certrotd.sockets import socket_class
+
 if TYPE_CHECKING:
     from requests import Response
-    from typing_extensions import Buffer
 
     from certrotd.ports import Clock
 
@@ -42,7 +40,7 @@ class Bounded(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make connections with sockets that know when to stop."""
         context = create_urllib3_context()
-        context.sslsocket_class = _socket_class(self)
+        context.sslsocket_class = socket_class(self.left)
         super().init_poolmanager(*args, ssl_context=context, **kwargs)
 
     def left(self) -> float:
@@ -55,12 +53,3 @@ class Bounded(HTTPAdapter):
         if left <= 0:
             raise TimeoutError("no time is left")
         return left
-
-
-def _socket_class(bounded: Bounded) -> type[ssl.SSLSocket]:
-    class Socket(ssl.SSLSocket):
-        def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
-            self.settimeout(bounded.left())
-            return super().recv_into(buffer, nbytes, flags)
-
-    return Socket
