@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from certrotd.core.model import ParsedCertificate, Secret
+    from certrotd.core.model.kubelets import SubmittedRequest
 
 NET = 0.08
 """The share of its life below which a certificate is replaced for the kubelet: it should have done
@@ -40,6 +41,8 @@ PAUSES = tuple(timedelta(minutes=m) for m in (0, 1, 5, 15, 30))
 """How long after the last requests the next one may be made; the last one holds from there on."""
 REMEMBERED = timedelta(hours=6)
 """For how long requests are counted."""
+AHEAD = SHORTEST / 2
+"""How far a signer's clock may be ahead of ours."""
 _TIME = "%Y-%m-%d-%H-%M-%S"
 _IN_FILES = {Purpose.CLIENT: "client", Purpose.SERVING: "server"}
 _EXTENDED = {Purpose.CLIENT: Usage.CLIENT_AUTH, Purpose.SERVING: Usage.SERVER_AUTH}
@@ -176,6 +179,12 @@ def fits(wanted: Wanted, request: bytes) -> bool:
     )
 
 
+def is_ours(seen: SubmittedRequest, purpose: Purpose, attempt: Attempt) -> bool:
+    """Whether an object is our request's: another's refusal or answer is not for us."""
+    told = (seen.name, seen.signer, seen.request)
+    return told == (attempt.name, purpose, attempt.request)
+
+
 def kubeconfig(node: str, pair: str, server: str, ca_file: str) -> bytes:
     """Return a kubeconfig that names the link to the pair in use."""
     spec = specification(Wanted(node=node, purpose=Purpose.CLIENT), timedelta(0))
@@ -241,8 +250,10 @@ def checked(
     chain: tuple[bytes, ...],
     anchors: tuple[bytes, ...],
     now: datetime,
-) -> ParsedCertificate:
-    """Return the leaf of an answer that is exactly what was asked for.
+) -> tuple[ParsedCertificate, tuple[bytes, ...]]:
+    """Return leaf and chain of an answer that is exactly what was asked for.
+
+    Of what was delivered the chain has what leads to an anchor, in order.
 
     Raises:
         Rejected: it is not; every difference is in it.
@@ -256,11 +267,17 @@ def checked(
     if leaf is None:
         raise Rejected(name, (_mismatch("answer", "a certificate", "none"),))
     found = [*_differences(wanted, leaf, now, mine=mine)]
-    if problem := x509.chain_problem(chain, anchors, max(now, leaf.not_before)):
-        found.append(_mismatch("chain", "a path to a pinned trust anchor", problem))
+    # The leaf may have been signed by a clock that is ahead; `_differences` says how far it may be.
+    at = min(max(now, leaf.not_before), now + AHEAD)
+    try:
+        path = x509.build_path(chain, anchors, at)
+    except ValueError as e:
+        path = ()
+        found.append(_mismatch("chain", "a path to a pinned trust anchor", str(e)))
+    found += verify.outliving(leaf, path)
     if found:
         raise Rejected(name, tuple(found))
-    return leaf
+    return leaf, tuple(each for each in path if each in chain)
 
 
 def _differences(
@@ -275,6 +292,8 @@ def _differences(
         yield _mismatch("basic constraints", "CA:FALSE", "CA:TRUE")
     yield from verify.names(leaf, spec)
     yield from verify.usages(leaf, spec)
+    if leaf.not_before > now + AHEAD:
+        yield _mismatch("not before", f"at most {_moment(now + AHEAD)}", _moment(leaf.not_before))
     if leaf.not_after - now < SHORTEST / 2:
         yield _mismatch("not after", "some time from now", _moment(leaf.not_after))
     # What was asked for is a wish to the signer, who may give less but not much more.

@@ -125,7 +125,7 @@ def _compare(
     except ValueError as e:
         mismatches.append(_mismatch("chain", "a path to a pinned trust anchor", str(e)))
         path = ()
-    mismatches += _outliving(leaf, path)
+    mismatches += outliving(leaf, path)
     return _Compared(leaf, path[:-1], tuple(mismatches))
 
 
@@ -202,7 +202,7 @@ def _life(
         yield _mismatch("not before", f"later than {_time(earliest)}", _time(leaf.not_before))
 
 
-def _outliving(leaf: ParsedCertificate, path: tuple[bytes, ...]) -> Iterator[Mismatch]:
+def outliving(leaf: ParsedCertificate, path: tuple[bytes, ...]) -> Iterator[Mismatch]:
     """Name the first authority that ends before the leaf: the leaf is useless from then on."""
     for authority in map(x509.parse_certificate, path[1:]):
         if authority.not_after < leaf.not_after:

@@ -262,6 +262,11 @@ class Renewer:
     ) -> Progress:
         """Do what the request's state asks for."""
         purpose, now = wanted.purpose, self.clock.now()
+        if not kubelets.is_ours(seen, purpose, attempt):
+            return self._failed(
+                purpose, record, f"what kube-apiserver shows as request {attempt.name} is another",
+                "who stands between here and there, or changes requests?",
+            )  # fmt: skip
         if told := _refusal(seen):
             return self._failed(purpose, record, *told)
         if seen.certificate:
@@ -303,8 +308,9 @@ class Renewer:
         """Check the answer and put it where the kubelet looks."""
         purpose, now = wanted.purpose, self.clock.now()
         try:
-            chain = x509.split_pem(certificate)
-            leaf = kubelets.checked(wanted, attempt.private_key, chain, self.means.anchors(), now)
+            leaf, chain = kubelets.checked(
+                wanted, attempt.private_key, x509.split_pem(certificate), self.means.anchors(), now
+            )
         except (Rejected, ValueError) as e:
             hint = "the signer gave something else; nothing of it was stored"
             return self._failed(purpose, record, str(e), hint)

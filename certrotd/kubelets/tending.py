@@ -104,23 +104,27 @@ class Tending:
         with self.lock.hold(f"{_PURPOSE} renew"):
             # A request that is on its way already is as good as one of ours; a pair that was only
             # not yet shown to be in use is not what was asked for.
-            began = self.renewer.means.records.load(purpose).attempt is not None
+            owed = asked and self.renewer.means.records.load(purpose).stored_at is not None
             while True:
+                named = 0.0
                 try:
                     progress = self.renewer.look(purpose, asked=asked, patient=False, token=token)
                 except ApiUnavailable as e:
-                    if clock.monotonic() >= ends:
+                    named = e.retry_after or 0.0
+                    if clock.monotonic() + named >= ends:
                         raise
                     progress = Progress(purpose=purpose, state=State.PENDING, detail=str(e))
                 else:
-                    began = began or progress.state is State.PENDING
-                    owed_from_before = progress.state is State.RENEWED and asked and not began
-                    if progress.is_over and not owed_from_before:
+                    if progress.is_over and not (owed and progress.state is State.RENEWED):
                         return progress
+                    owed = owed and progress.state is State.SETTLING
+                    # Sooner only for a request that gets on, not for ever other errors.
+                    pause = pause if progress.detail == said else FIRST_POLL
                 if progress.detail != said:
                     tell(progress)
-                    said, pause = progress.detail, FIRST_POLL
-                clock.sleep(SETTLING_POLL if progress.state is State.SETTLING else pause)
+                    said = progress.detail
+                waits = SETTLING_POLL if progress.state is State.SETTLING else pause
+                clock.sleep(max(waits, named))
                 pause = min(pause * 1.5, LONGEST_POLL)
 
     def glance(self) -> tuple[Sight, ...]:

@@ -17,7 +17,7 @@ from certrotd.core.errors import Rejected
 from certrotd.core.kubelets import Cause, Held, Record, Wanted
 from certrotd.core.model import KeyAlgorithm, SigningRequest, Usage
 from certrotd.core.model.kubelets import Purpose
-from tests.factories import NOW, lab
+from tests.factories import NOW, Lab, lab
 
 if TYPE_CHECKING:
     from certrotd.core.kubelets import Attempt
@@ -125,7 +125,7 @@ def test_what_was_asked_for_is_good(wanted: Wanted, key: KeyAlgorithm) -> None:
     wanted = replace(wanted, key=key)
     attempt = kubelets.begin(wanted, Cause.MISSING, NOW)
     assert kubelets.fits(wanted, attempt.request)
-    leaf = kubelets.checked(
+    leaf, _ = kubelets.checked(
         wanted, attempt.private_key, signed(wanted, attempt), lab().anchors, NOW
     )
     assert leaf.common_name == "system:node:node-1"
@@ -178,6 +178,26 @@ def test_a_certificate_for_another_key_or_of_another_ca_or_ended_is_not_believed
         with pytest.raises(Rejected) as caught:
             kubelets.checked(CLIENT, key, chain, anchors, now)
         assert field in [each.field for each in caught.value.mismatches]
+
+
+def test_a_signers_clock_may_be_a_little_ahead() -> None:
+    attempt = kubelets.begin(CLIENT, Cause.MISSING, NOW)
+    good = signed(CLIENT, attempt)
+    begins = x509.parse_certificate(good[0]).not_before
+    kubelets.checked(CLIENT, attempt.private_key, good, lab().anchors, begins - kubelets.AHEAD)
+    early = begins - kubelets.AHEAD - timedelta(seconds=1)
+    with pytest.raises(Rejected, match="not before: expected at most"):
+        kubelets.checked(CLIENT, attempt.private_key, good, lab().anchors, early)
+
+
+def test_of_a_chain_only_what_leads_to_an_anchor_is_taken() -> None:
+    site, stranger = Lab(intermediate=True), Lab().anchors[0]
+    attempt = kubelets.begin(CLIENT, Cause.MISSING, NOW)
+    spec = kubelets.specification(CLIENT, MONTH)
+    leaf, *above = site.issuer().sign(SigningRequest(spec=spec, csr_pem=attempt.request)).chain
+    answer = (leaf, stranger, *above, *above)
+    _, chain = kubelets.checked(CLIENT, attempt.private_key, answer, site.anchors, NOW)
+    assert chain == (leaf, *above)
 
 
 def test_a_signer_may_give_a_shorter_life_than_asked_for_but_not_a_much_longer_one() -> None:
