@@ -18,13 +18,17 @@ PIECE = b" " * 1_000_000
 HTML = b"<html><body><h1>Welcome to nginx!</h1></body></html>"
 
 
-def status(code: int, body: bytes = b'{"errors":["no"]}', **headers: str) -> Deed:
-    """Answer this, and ask real Vault for nothing."""
+NO = b'{"errors": ["no"], "message": "no"}'
+"""What Vault, and kube-apiserver, say in a failure."""
+
+
+def status(code: int, body: bytes = NO, **headers: str) -> Deed:
+    """Answer this, and ask the real server for nothing."""
     return lambda exchange: exchange.send(code, body, **headers)
 
 
 def html(code: int) -> Deed:
-    """Answer as a web server does that knows nothing of Vault."""
+    """Answer as a web server does that knows nothing of it."""
     return status(code, HTML, Content_Type="text/html")
 
 
@@ -33,12 +37,12 @@ def said(document: object) -> Deed:
     return status(200, json.dumps(document).encode())
 
 
-def signed_then(code: int, **headers: str) -> Deed:
-    """Have real Vault do it, and then say this."""
+def done_then(code: int, **headers: str) -> Deed:
+    """Have the real server do it, and then say this."""
 
     def deed(exchange: Exchange) -> None:
         exchange.forward()
-        exchange.send(code, b'{"errors":["lost"]}', **headers)
+        exchange.send(code, NO, **headers)
 
     return deed
 
@@ -54,7 +58,7 @@ def times(number: int, deed: Deed) -> Deed:
 
 
 def delay(seconds: float) -> Deed:
-    """Let real Vault answer, but late."""
+    """Let the real server answer, but late."""
 
     def deed(exchange: Exchange) -> None:
         answer = exchange.forward()
@@ -66,7 +70,7 @@ def delay(seconds: float) -> Deed:
 
 
 def cut_before_answer(exchange: Exchange) -> None:
-    """Have real Vault do it, and hang up."""
+    """Have the real server do it, and hang up."""
     exchange.forward()
     raise CutOff
 
@@ -79,7 +83,7 @@ def cut_in_head(exchange: Exchange) -> None:
 
 
 def cut_in_body(exchange: Exchange) -> None:
-    """Hang up in the middle of real Vault's answer."""
+    """Hang up in the middle of the real answer."""
     answer = exchange.forward()
     half = answer.body[: len(answer.body) // 2]
     exchange.send(answer.status, half, Content_Length=str(len(answer.body)))
@@ -132,7 +136,7 @@ def echo(code: int, *, as_header: str = "", content_type: str = "application/jso
 
     def deed(exchange: Exchange) -> None:
         text = f"bad request: {' '.join(exchange.secrets)}"
-        body = json.dumps({"errors": [text]}).encode()
+        body = json.dumps({"errors": [text], "message": text}).encode()
         if not content_type.endswith("json"):
             body = text.encode()
         headers = {as_header: f"https://elsewhere/?{exchange.secrets[0]}"} if as_header else {}

@@ -1,6 +1,7 @@
 """Answers that a PKI engine would not give: certificates signed anew by its own CA, odd chains.
 
-A forgery gets the site and the honest answer's `data`, and returns what is answered instead.
+A forgery gets the authorities (`authority` below the pinned `root`) and the honest answer's `data`,
+and returns what is answered instead.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import ssl
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography import x509 as cx
 from cryptography.hazmat.primitives import hashes, serialization
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-    from tests.hostile.node import Site
     from tests.hostile.proxy import Deed, Exchange
 
     Data = dict[str, Any]
-    Forgery = Callable[[Site, Data], Data]
+    Forgery = Callable[["Authorities", Data], Data]
+
+
+class Authorities(Protocol):
+    """Who signs, and who is pinned; the keys of both are known."""
+
+    authority: Authority
+    root: Authority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +82,7 @@ def beginning(data: Data) -> datetime:
 def changed(**fields: Any) -> Forgery:
     """The honest leaf with these changes, signed by the right CA."""
 
-    def forge(site: Site, data: Data) -> Data:
+    def forge(site: Authorities, data: Data) -> Data:
         return data | {
             "certificate": resigned(data["certificate"], site.authority, Changes(**fields))
         }
@@ -91,7 +98,7 @@ def with_name(*attributes: tuple[cx.ObjectIdentifier, str]) -> Forgery:
 def with_names(*names: cx.GeneralName, without: str = "") -> Forgery:
     """The honest SANs and these, or without one of them."""
 
-    def forge(site: Site, data: Data) -> Data:
+    def forge(site: Authorities, data: Data) -> Data:
         leaf = cx.load_pem_x509_certificate(data["certificate"].encode())
         known = leaf.extensions.get_extension_for_class(cx.SubjectAlternativeName).value
         kept = [each for each in known if str(each.value) != without]
@@ -119,7 +126,7 @@ def with_key(algorithm: KeyAlgorithm) -> Forgery:
 def with_pair(algorithm: KeyAlgorithm) -> Forgery:
     """A certificate and private key that belong together (for the issue endpoint)."""
 
-    def forge(site: Site, data: Data) -> Data:
+    def forge(site: Authorities, data: Data) -> Data:
         key = x509.new_key(algorithm)
         private = {"private_key": x509.key_pem(key).reveal().decode()}
         return changed(key=key.public_key())(site, data) | private
@@ -127,7 +134,7 @@ def with_pair(algorithm: KeyAlgorithm) -> Forgery:
     return forge
 
 
-def with_stranger_key(_: Site, data: Data) -> Data:
+def with_stranger_key(_: Authorities, data: Data) -> Data:
     """The honest certificate, and a private key that is not its own."""
     key = x509.key_pem(x509.new_key(KeyAlgorithm.ECDSA_P256))
     return data | {"private_key": key.reveal().decode()}
@@ -136,7 +143,7 @@ def with_stranger_key(_: Site, data: Data) -> Data:
 def below(flaws: Flaws) -> Forgery:
     """Signed by one more authority, whose certificate has these flaws."""
 
-    def forge(site: Site, data: Data) -> Data:
+    def forge(site: Authorities, data: Data) -> Data:
         now = beginning(data)
         between = site.authority.issue_authority("between", now, flaws)
         leaf = resigned(data["certificate"], between, Changes(without=(cx.AuthorityKeyIdentifier,)))
@@ -148,7 +155,7 @@ def below(flaws: Flaws) -> Forgery:
 def by_stranger(name: str | None = None) -> Forgery:
     """Signed by a CA of its own, with the chain to it; perhaps under the right CA's name."""
 
-    def forge(site: Site, data: Data) -> Data:
+    def forge(site: Authorities, data: Data) -> Data:
         now = beginning(data)
         called = name or site.authority.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
         stranger = Authority.root(str(called), now)
@@ -162,7 +169,7 @@ def by_stranger(name: str | None = None) -> Forgery:
 def with_flipped_bit(place: int) -> Forgery:
     """One bit of the DER other than it was; negative places count from the end (signature)."""
 
-    def forge(_: Site, data: Data) -> Data:
+    def forge(_: Authorities, data: Data) -> Data:
         der = bytearray(ssl.PEM_cert_to_DER_cert(data["certificate"].strip()))
         der[place] ^= 1
         return data | {"certificate": ssl.DER_cert_to_PEM_cert(bytes(der))}
@@ -175,23 +182,23 @@ def replaced(**fields: object) -> Forgery:
     return lambda _, data: data | fields
 
 
-def authority_for_leaf(site: Site, data: Data) -> Data:
+def authority_for_leaf(site: Authorities, data: Data) -> Data:
     """The intermediate's own certificate."""
     return data | {"certificate": site.authority.pem.decode()}
 
 
-def root_for_leaf(site: Site, data: Data) -> Data:
+def root_for_leaf(site: Authorities, data: Data) -> Data:
     """The root's own certificate."""
     return data | {"certificate": site.root.pem.decode()}
 
 
-def leaf_last(_: Site, data: Data) -> Data:
+def leaf_last(_: Authorities, data: Data) -> Data:
     """The chain in wrong order: an authority first, the leaf after it."""
     first, *rest = data["ca_chain"]
     return data | {"certificate": first, "ca_chain": [*rest, data["certificate"]]}
 
 
-def with_second_leaf(site: Site, data: Data) -> Data:
+def with_second_leaf(site: Authorities, data: Data) -> Data:
     """Another leaf in the chain."""
     other = resigned(data["certificate"], site.authority, Changes())
     return data | {"ca_chain": [*data["ca_chain"], other]}
@@ -200,7 +207,7 @@ def with_second_leaf(site: Site, data: Data) -> Data:
 def looped(number: int) -> Forgery:
     """Signed by one of some authorities that sign each other and lead nowhere."""
 
-    def forge(_: Site, data: Data) -> Data:
+    def forge(_: Authorities, data: Data) -> Data:
         now = beginning(data)
         roots = [Authority.root(f"loop {n}", now) for n in range(number)]
         chain = [
@@ -219,17 +226,17 @@ def looped(number: int) -> Forgery:
 # Harmless
 
 
-def reversed_chain(_: Site, data: Data) -> Data:
+def reversed_chain(_: Authorities, data: Data) -> Data:
     """The authorities in wrong order."""
     return data | {"ca_chain": data["ca_chain"][::-1]}
 
 
-def doubled_chain(_: Site, data: Data) -> Data:
+def doubled_chain(_: Authorities, data: Data) -> Data:
     """Every certificate twice, the leaf too."""
     return data | {"ca_chain": [data["certificate"], *data["ca_chain"], *data["ca_chain"]]}
 
 
-def with_loop_besides(_: Site, data: Data) -> Data:
+def with_loop_besides(_: Authorities, data: Data) -> Data:
     """The right chain, and a circle besides."""
     now = beginning(data)
     one, other = Authority.root("one", now), Authority.root("other", now)
@@ -240,13 +247,13 @@ def with_loop_besides(_: Site, data: Data) -> Data:
     return data | {"ca_chain": [*circle, *data["ca_chain"]]}
 
 
-def with_carriage_returns(_: Site, data: Data) -> Data:
+def with_carriage_returns(_: Authorities, data: Data) -> Data:
     """PEM as Windows writes it, with text around."""
     text = "issued for you:\n" + data["certificate"] + "\nhave fun\n"
     return data | {"certificate": text.replace("\n", "\r\n")}
 
 
-def forged(site: Site, forgery: Forgery) -> Deed:
+def forged(site: Authorities, forgery: Forgery) -> Deed:
     """Have real Vault sign, and give this instead."""
 
     def deed(exchange: Exchange) -> None:

@@ -25,7 +25,7 @@ from certrotd.core import x509
 from certrotd.core.model import KeyAlgorithm, Secret
 from tests.authorities import Authority, Flaws
 from tests.hostile import measured
-from tests.hostile.proxy import HOST, HostileProxy, Purpose
+from tests.hostile.proxy import HOST, HostileProxy, Purpose, vault_behind
 from tests.testbed.throwaway import ThrowawayCA
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tests.testbed.vaultserver import VaultServer
 
 Settings = dict[str, Any]
+Files = dict[str, tuple[int, int, int, str]]
 _numbers = itertools.count(1)
 
 DEADLINE = timedelta(seconds=2)
@@ -52,6 +53,50 @@ class Outcome:
     code: int
     said: str
     memory: int = 0
+
+
+def run_here(capture: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
+    """Run certrotd in this process."""
+    capture.readouterr()
+    before, sys.argv = sys.argv, ["certrotd", *arguments]
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as e:
+        code = int(e.code or 0)
+    finally:
+        sys.argv = before
+    told = capture.readouterr()
+    return Outcome(code=code, said=told.out + told.err)
+
+
+def run_apart(output: Path, *arguments: str) -> Outcome:
+    """Run certrotd as a process of its own, for a minute at most; measure it."""
+    certrotd = (sys.executable, "-m", "certrotd", *arguments)
+    done = subprocess.run(
+        [sys.executable, measured.__file__, str(PATIENCE), str(output), *certrotd],
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    code, memory = map(int, done.stdout.split())
+    return Outcome(code=code, said=output.read_text(errors="replace"), memory=memory)
+
+
+def files_below(directory: Path) -> Files:
+    """Everything below a directory: mode, owner, inode, content or target."""
+    return {
+        str(path.relative_to(directory)): (*_identity(path), _content(path))
+        for path in sorted(directory.rglob("*"))
+    }
+
+
+def holding(directory: Path, texts: Iterable[str]) -> list[Path]:
+    """Files below a directory that hold one of these texts."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    sought = [each.encode() for each in texts]
+    return [path for path in files if any(each in path.read_bytes() for each in sought)]
 
 
 class Site:
@@ -91,7 +136,7 @@ class Site:
         given = {"ip_addresses": [HOST]} | pair
         certificate, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
         (ca or self.tls).issue(name, **given).write(certificate, key)
-        return HostileProxy(self.vault, certificate, key)
+        return HostileProxy(vault_behind(self.vault), certificate, key)
 
 
 class Node:
@@ -165,38 +210,15 @@ class Node:
 
     def rotate(self) -> Outcome:
         """Run `certrotd rotate` in this process."""
-        self._capture.readouterr()
-        before, sys.argv = sys.argv, ["certrotd", *self._arguments]
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = int(e.code or 0)
-        finally:
-            sys.argv = before
-        told = self._capture.readouterr()
-        return Outcome(code=code, said=told.out + told.err)
+        return run_here(self._capture, *self._arguments)
 
     def rotate_apart(self) -> Outcome:
         """Run `certrotd rotate` as a process of its own, for a minute at most; measure it."""
-        output = self.directory / "output"
-        certrotd = (sys.executable, "-m", "certrotd", *self._arguments)
-        done = subprocess.run(
-            [sys.executable, measured.__file__, str(PATIENCE), str(output), *certrotd],
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        code, memory = map(int, done.stdout.split())
-        return Outcome(code=code, said=output.read_text(errors="replace"), memory=memory)
+        return run_apart(self.directory / "output", *self._arguments)
 
-    def files(self) -> dict[str, tuple[int, int, int, str]]:
-        """Everything below the directory of outputs: mode, owner, inode, content or target."""
-        return {
-            str(path.relative_to(self.pki)): (*_identity(path), _content(path))
-            for path in sorted(self.pki.rglob("*"))
-        }
+    def files(self) -> Files:
+        """Everything below the directory of outputs."""
+        return files_below(self.pki)
 
     def inconsistent(self) -> list[str]:
         """Certificates whose files are not a pair for this name, below the pinned root."""
@@ -216,9 +238,7 @@ class Node:
 
     def found_in_state(self, secrets: Iterable[str]) -> list[Path]:
         """Files of certrotd's own that hold one of these texts."""
-        files = [path for path in (self.directory / "state").rglob("*") if path.is_file()]
-        sought = [each.encode() for each in secrets]
-        return [path for path in files if any(each in path.read_bytes() for each in sought)]
+        return holding(self.directory / "state", secrets)
 
     def serials(self) -> set[bytes]:
         """What the certificate files hold, one for each certificate."""

@@ -1,4 +1,4 @@
-"""A TLS-terminating proxy before a real Vault that does not have to be honest.
+"""A TLS-terminating proxy before a real server that does not have to be honest.
 
 Each request is handed to the deed that is set for its purpose; without one it is forwarded.
 """
@@ -23,18 +23,23 @@ if TYPE_CHECKING:
 
     from tests.testbed.vaultserver import VaultServer
 
+    Upstream = Callable[["Exchange"], "Answer"]
+
 HOST = "127.0.0.1"
 _FORWARDED = ("X-Vault-Token", "X-Vault-Namespace", "X-Vault-Request", "Content-Type")
 
 
 class Purpose(StrEnum):
-    """What certrotd asks Vault for."""
+    """What certrotd asks Vault for; the last three are kube-apiserver's."""
 
     HEALTH = "health"
     LOGIN = "login"
     LOOKUP = "lookup"
     SIGN = "sign"
     REVOKE = "revoke"
+    SUBMIT = "submit"
+    LOOK = "look"
+    NODE = "node"
 
 
 _PURPOSES = (
@@ -43,6 +48,9 @@ _PURPOSES = (
     (Purpose.LOOKUP, re.compile(r"/v1/auth/token/lookup-self")),
     (Purpose.REVOKE, re.compile(r"/v1/auth/token/revoke-self")),
     (Purpose.SIGN, re.compile(r"/v1/.+/(sign|issue)/[^/]+")),
+    (Purpose.SUBMIT, re.compile(r"/apis/certificates[^/]+/v1/certificatesigningrequests")),
+    (Purpose.LOOK, re.compile(r"/apis/certificates[^/]+/v1/certificatesigningrequests/[^/]+")),
+    (Purpose.NODE, re.compile(r"/api/v1/nodes/[^/]+")),
 )
 
 
@@ -53,7 +61,7 @@ def purpose_of(path: str) -> Purpose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What real Vault said."""
+    """What the real server said."""
 
     status: int
     headers: Mapping[str, str]
@@ -82,13 +90,25 @@ class Exchange:
     def secrets(self) -> tuple[str, ...]:
         """The token and login credentials that came with it."""
         asked = json.loads(self.body) if self.body else {}
-        found = (self.headers.get("X-Vault-Token"), asked.get("secret_id"))
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        found = (self.headers.get("X-Vault-Token"), asked.get("secret_id"), bearer)
         return tuple(each for each in found if each)
 
     def forward(self) -> Answer:
-        """Have real Vault answer, and count that."""
+        """Have the real server answer, and count that."""
         self.forwarded = True
-        return self.proxy.ask_vault(self)
+        return self.proxy.upstream(self)
+
+    def ask(
+        self, place: tuple[str, int], trust: ssl.SSLContext, headers: Mapping[str, str]
+    ) -> Answer:
+        """Make the same request there, with these headers."""
+        upstream = http.client.HTTPSConnection(*place, timeout=30, context=trust)
+        with contextlib.closing(upstream):
+            upstream.request(self.method, self.path, self.body or None, dict(headers))
+            response = upstream.getresponse()
+            body = response.read()
+        return Answer(status=response.status, headers=dict(response.headers), body=body)
 
     def send(self, status: int, body: bytes = b"", **headers: str) -> None:
         """Answer; underscores in names of headers stand for hyphens."""
@@ -113,21 +133,34 @@ class CutOff(Exception):
 
 
 def honestly(exchange: Exchange) -> None:
-    """Give the answer of real Vault."""
+    """Give the real server's answer."""
     answer = exchange.forward()
     exchange.send(answer.status, answer.body)
+
+
+def vault_behind(vault: VaultServer) -> Upstream:
+    """Forward to a real Vault."""
+    trust = ssl.create_default_context(cafile=str(vault.ca_file))
+
+    def ask(exchange: Exchange) -> Answer:
+        sent = {name: exchange.headers[name] for name in _FORWARDED if name in exchange.headers}
+        return exchange.ask((vault.host, vault.port), trust, sent)
+
+    return ask
 
 
 @dataclass(slots=True)
 class HostileProxy:
     """Listens on a port of its own while in its `with` block; a pair is its serving certificate.
 
-    `deeds` says what happens to requests of a purpose, `seen` keeps all requests.
+    `deeds` says what happens to requests of a purpose, `seen` keeps all requests. Clients may show
+    a certificate of `clients`.
     """
 
-    vault: VaultServer
+    upstream: Upstream
     certificate: Path
     key: Path
+    clients: Path | None = None
     deeds: dict[Purpose, Deed] = field(default_factory=dict)
     seen: list[Exchange] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
@@ -138,6 +171,9 @@ class HostileProxy:
     def __enter__(self) -> Self:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
+        if self.clients:
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.load_verify_locations(self.clients)
         self._server = _Server(self, context)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -160,7 +196,7 @@ class HostileProxy:
         return f"https://{HOST}:{self._server.server_address[1]}"
 
     def count(self, purpose: Purpose, *, forwarded: bool = False) -> int:
-        """How many requests of a purpose came, or went on to real Vault."""
+        """How many requests of a purpose came, or went on to the real server."""
         found = [each for each in self.seen if each.purpose is purpose]
         return sum(each.forwarded or not forwarded for each in found)
 
@@ -168,19 +204,6 @@ class HostileProxy:
         """Do nothing odd any more, and forget what was seen."""
         self.deeds.clear()
         self.seen.clear()
-
-    def ask_vault(self, exchange: Exchange) -> Answer:
-        """Forward a request."""
-        trust = ssl.create_default_context(cafile=str(self.vault.ca_file))
-        upstream = http.client.HTTPSConnection(
-            self.vault.host, self.vault.port, timeout=30, context=trust
-        )
-        with contextlib.closing(upstream):
-            sent = {n: exchange.headers[n] for n in _FORWARDED if n in exchange.headers}
-            upstream.request(exchange.method, exchange.path, exchange.body or None, sent)
-            response = upstream.getresponse()
-            body = response.read()
-        return Answer(status=response.status, headers=dict(response.headers), body=body)
 
 
 class _Server(ThreadingHTTPServer):
@@ -229,7 +252,7 @@ class _Connection(BaseHTTPRequestHandler):
             purpose=purpose_of(self.path),
             method=self.command,
             path=self.path,
-            headers=dict(self.headers),
+            headers={name.title(): value for name, value in self.headers.items()},
             body=self.rfile.read(int(self.headers.get("Content-Length", "0"))),
             channel=self.connection,
         )

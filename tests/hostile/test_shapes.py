@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.hostile import deeds
 from tests.hostile.node import signatures, unchanged
 from tests.hostile.proxy import Purpose
+from tests.hostile.shapes import NO_ANSWERS, WRONG, nested, with_field
 
 if TYPE_CHECKING:
     from tests.hostile.node import Node
-    from tests.hostile.proxy import Deed, Exchange
+    from tests.hostile.proxy import Exchange
 
 pytestmark = pytest.mark.servers
 
 REFUSED, LATER = 1, 75
 
 
-def nested(depth: int, inside: str = "1") -> bytes:
-    return b"[" * depth + inside.encode() + b"]" * depth
-
-
-NO_VAULT: dict[str, bytes] = {
-    "nothing": b"",
-    "empty JSON": b"{}",
-    "a list": b"[]",
-    "null": b"null",
-    "true": b"true",
-    "a number": b"7",
-    "a number of 5,000 digits": b"9" * 5000,
-    "text": b'"sealed"',
-    "data null": b'{"data": null, "auth": null}',
-    "data a list": b'{"data": [], "auth": []}',
-    "data text": b'{"data": "x", "auth": "x"}',
-    "data a number": b'{"data": 1e999, "auth": 1e999}',
-    "data true": b'{"data": true, "auth": true}',
-    "half a document": b'{"data": {"certificate": "',
-    "two documents": b"{}{}",
-    "not UTF-8": b"\xff\xfe\x00",
-    "a zero byte": b"\x00",
-    "HTML": deeds.HTML,
-    "nested 100,000 deep": nested(100_000),
-    "objects nested 100,000 deep": b'{"a":' * 100_000,
-}
-
-
 @pytest.mark.parametrize("purpose", [Purpose.HEALTH, Purpose.LOGIN, Purpose.SIGN])
-@pytest.mark.parametrize("name", NO_VAULT)
+@pytest.mark.parametrize("name", NO_ANSWERS)
 def test_what_is_no_vaults_answer_is_refused_at_once(
     node: Node, purpose: Purpose, name: str
 ) -> None:
     with unchanged(node):
-        node.proxy.deeds[purpose] = deeds.status(200, NO_VAULT[name])
+        node.proxy.deeds[purpose] = deeds.status(200, NO_ANSWERS[name])
         outcome = node.rotate()
         assert outcome.code == REFUSED
         assert node.proxy.address in outcome.said
@@ -62,10 +35,6 @@ def test_what_is_no_vaults_answer_is_refused_at_once(
         assert node.proxy.count(purpose) == 1
 
 
-WRONG: tuple[Any, ...] = (
-    None, True, False, 0, -1, 10**400, 1e308, float("nan"), "", "x", "\x00", "9" * 5000, [], [[]],
-    [None], ["x"], {}, {"a": {"b": []}}, json.loads(nested(400)),
-)  # fmt: skip
 FIELDS = {
     Purpose.SIGN: (
         ("data",), ("data", "certificate"), ("data", "ca_chain"), ("data", "issuing_ca"),
@@ -81,18 +50,6 @@ FIELDS = {
         ("enterprise",),
     ),
 }  # fmt: skip
-
-
-def with_field(path: tuple[str, ...], value: object) -> Deed:
-    def deed(exchange: Exchange) -> None:
-        document = exchange.forward().document
-        place = document
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = value
-        exchange.send(200, json.dumps(document).encode())
-
-    return deed
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_a_refused_login_is_not_repeated_for_each_certificate(many: Node) -> Non
 
 
 @pytest.mark.parametrize(
-    "deed", [deeds.signed_then(500), deeds.signed_then(504), deeds.cut_in_body, deeds.delay(9)]
+    "deed", [deeds.done_then(500), deeds.done_then(504), deeds.cut_in_body, deeds.delay(9)]
 )
 def test_signatures_that_were_lost_on_the_way_count(node: Node, deed: Deed) -> None:
     node.settings["limits"]["issuances_per_day"] = 2
@@ -200,6 +200,6 @@ def test_one_run_asks_for_few_signatures_however_long_the_deadline(
     node.connection["deadline"] = "60s"
     node.write()
     headers = {} if named is None else {"Retry_After": named}
-    node.proxy.deeds[Purpose.SIGN] = deeds.signed_then(500, **headers)
+    node.proxy.deeds[Purpose.SIGN] = deeds.done_then(500, **headers)
     assert node.rotate().code == LATER
     assert signatures(node) == 3
