@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.crash.parts import Row
 
 _T = TypeVar("_T")
-WIDTH = 47
+WIDTH = 60
 
 
 def played(work: Iterable[Callable[[], _T]], jobs: int) -> Iterator[_T]:

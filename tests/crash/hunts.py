@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.flock import FileLock
 from certrotd.core.errors import LockHeld
 from tests.crash import disks, replay, scenes, straced, sweeps, test_power_cut
 from tests.crash.machine import MEMORY, Life
+from tests.crash.pki import a_vault
+from tests.crash.realmachine import RealLife
 from tests.crash.stages import SCENES, a_node, of
 from tests.crash.sweeps import STORIES, Story, Tally
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 STEPS = 50
 """How many steps a life has at most."""
+REAL_STEPS = 30
+"""The same of a life on real servers."""
 
 
 def hunt(who: str) -> None:
@@ -35,7 +39,10 @@ def hunt(who: str) -> None:
         AssertionError: here it is.
     """
     if who == "lives":
-        live(80, seed=0)
+        for seed in range(3):
+            live(80, seed)
+    elif who == "real":
+        live_really(40, seed=0)
     elif who == "power":
         power("ext4", scenes.renewal, stride=2)
     elif who == "replay":
@@ -68,13 +75,32 @@ def live(lives: int, seed: int) -> int:
         AssertionError: something does not hold; hypothesis prints the life.
     """
     Life.steps = 0
-    Life._hypothesis_internal_use_seed = seed  # what @seed sets
+    _play(Life, lives, STEPS, seed)
+    return Life.steps
+
+
+def live_really(lives: int, seed: int, steps: int = REAL_STEPS) -> int:
+    """Play random lives on real servers; return how many steps they had.
+
+    Raises:
+        BuildFailed: there is no Vault, and none can be built.
+        AssertionError: something does not hold; hypothesis prints the life.
+        Flaky: it did not hold once, and did when the life was played again.
+    """
+    RealLife.steps = 0
+    with a_vault() as RealLife.vault:
+        _play(RealLife, lives, steps, seed)
+    return RealLife.steps
+
+
+def _play(machine: type[RuleBasedStateMachine], lives: int, steps: int, seed: int) -> None:
+    machine._hypothesis_internal_use_seed = seed  # what @seed sets
     phases = [Phase.generate]
     run_state_machine_as_test(
-        Life,
+        machine,
         settings=settings(
             max_examples=lives,
-            stateful_step_count=STEPS,
+            stateful_step_count=steps,
             deadline=None,
             database=None,
             phases=phases,
@@ -82,7 +108,6 @@ def live(lives: int, seed: int) -> int:
             report_multiple_bugs=False,
         ),
     )
-    return Life.steps
 
 
 def power(kind: str, make: Callable[[scenes.Place], scenes.Scene], stride: int) -> int:

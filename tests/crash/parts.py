@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hypothesis.errors import Flaky
+
 from tests.crash import (
     disks,
     replay,
@@ -20,11 +22,12 @@ from tests.crash import (
     test_power_cut,
     test_store_crash,
 )
-from tests.crash.hunts import live, named, power
+from tests.crash.hunts import live, live_really, named, power
 from tests.crash.machine import MEMORY
 from tests.crash.mutants import MUTANTS, SOUND, Mutant, catch
 from tests.crash.stages import a_node
 from tests.crash.sweeps import STORIES, Tally
+from tests.testbed.build import BuildFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,6 +47,8 @@ LIVES = 60
 """How many lives a seed has."""
 SEEDS = {False: 1, True: 42}
 """How many seeds are played; all of them together have 100,000 steps."""
+REAL_LIVES = {False: 35, True: 120}
+"""The same on real servers, in the short and the long form: three minutes and ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ def scenarios(*, long: bool) -> Iterator[Callable[[], Row]]:
 
 def lives(seed: int, *, long: bool) -> Iterator[Callable[[], Row]]:
     """Return the random lives, seed by seed."""
-    return (partial(_lived, each) for each in range(seed, seed + SEEDS[long]))
+    yield from (partial(_lived, each) for each in range(seed, seed + SEEDS[long]))
+    yield partial(_really_lived, seed, REAL_LIVES[long])
 
 
 def mutants(words: Iterable[str]) -> list[Callable[[], tuple[str, str, float]]]:
@@ -187,3 +193,17 @@ def _lived(seed: int) -> Row:
         traceback.print_exc()
         bad = (str(e),)
     return Row(f"random lives, seed {seed} (steps)", steps, bad, time.monotonic() - began)
+
+
+def _really_lived(seed: int, lives: int) -> Row:
+    """Play a seed on real servers."""
+    began, steps, bad = time.monotonic(), 0, tuple[str, ...]()
+    name = f"random lives on real TLS and Vault, seed {seed} (steps)"
+    try:
+        steps = live_really(lives, seed)
+    except BuildFailed as e:
+        return Row(name, 0, (), 0, note=str(e))
+    except (AssertionError, Flaky) as e:
+        traceback.print_exc()
+        bad = (str(e),)
+    return Row(name, steps, bad, time.monotonic() - began)

@@ -113,10 +113,10 @@ class Restart:
 class Whole:
     """The node below `root`."""
 
-    def __init__(self, root: Path, components: Components) -> None:
+    def __init__(self, root: Path, components: Components, clock: QuickClock | None = None) -> None:
         self.root = root
         self.running = components
-        self.clock, self.log = QuickClock(), RecordingLog()
+        self.clock, self.log = clock or QuickClock(), RecordingLog()
         self.lab = Lab(self.clock.now())
         self.issuer = Counted(self.lab, self.clock)
         self.pidfile = root.parent / "components.pid"
@@ -134,28 +134,30 @@ class Whole:
 
     def rotator(self) -> Rotator:
         """Return a rotator as a new process would have it."""
+        return Rotator(self.world())
+
+    def world(self) -> World:
+        """Return what a rotator is given."""
         state = self.root / "state"
-        return Rotator(
-            World(
-                components=self.components,
-                schedule=Schedule(daily_at=time_of_day(3), splay=timedelta(0)),
-                bounds=Bounds(
-                    offset=timedelta(0),
-                    workers=1,  # so that the nth call is the same one each time
-                    issuances=BUDGET,
-                    skew=timedelta(seconds=30),
-                    grace=timedelta(seconds=2),
-                ),
-                clock=self.clock,
-                issuers={IssuerName("lab"): self.issuer},
-                store=GenerationStore(str(state / "history"), keep=3),
-                keepers=self._keepers(),
-                journal=self.journal,
-                lock=FileLock(str(state / "lock"), clock=self.clock),
-                hold=self.hold,
-                log=self.log,
-                stopping=lambda: False,
-            )
+        return World(
+            components=self.components,
+            schedule=Schedule(daily_at=time_of_day(3), splay=timedelta(0)),
+            bounds=Bounds(
+                offset=timedelta(0),
+                workers=1,  # so that the nth call is the same one each time
+                issuances=BUDGET,
+                skew=timedelta(seconds=30),
+                grace=timedelta(seconds=2),
+            ),
+            clock=self.clock,
+            issuers={IssuerName("lab"): self.issuer},
+            store=GenerationStore(str(state / "history"), keep=3),
+            keepers=self._keepers(),
+            journal=self.journal,
+            lock=FileLock(str(state / "lock"), clock=self.clock),
+            hold=self.hold,
+            log=self.log,
+            stopping=lambda: False,
         )
 
     def _keepers(self) -> dict[ComponentName, Keeper]:
