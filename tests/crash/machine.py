@@ -32,6 +32,8 @@ CODES = st.sampled_from(
     (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EMFILE, errno.ENOMEM)
 )
 CONTENTS = st.sampled_from((MARK, MARK + b"other", 2 * MARK, b"garbage", b""))
+AHEAD = st.sampled_from((0, 0, 24))
+"""How many hours the time of a changed file lies in the future."""
 CALLS = st.integers(1, 400)
 LIES = st.sampled_from(("foreign", "none", "swapped", "authority", "text"))
 CHANGES = st.sampled_from(
@@ -98,18 +100,25 @@ class Life(RuleBasedStateMachine):
         self.ground.tick(name, force=True)
         process.on_activate = lambda: None
 
-    @rule(which=st.integers(0, 1), content=CONTENTS, rereads=st.booleans(), reloads=st.booleans())
+    @rule(
+        which=st.integers(0, 1),
+        content=CONTENTS,
+        ahead=AHEAD,
+        rereads=st.booleans(),
+        reloads=st.booleans(),
+    )
     def a_good_day_but_a_file_was_changed(
         self,
         which: int,
         content: bytes,
+        ahead: int,
         rereads: bool,  # noqa: FBT001
         reloads: bool,  # noqa: FBT001
     ) -> None:
         self.ground.mend()
         controllers = self.ground.controllers
         controllers.rereads, controllers.reloads = rereads, reloads
-        self.person_changes_a_file(which, content, ahead=0)
+        self.person_changes_a_file(which, content, ahead)
         self.ground.tick(controllers.component.name, force=True)
 
     @rule(reloads=st.booleans())
@@ -318,7 +327,7 @@ class Life(RuleBasedStateMachine):
         ground = self.ground
         ground.controllers.loopback_ends = ground.clock.now() + timedelta(days=days)
 
-    @rule(which=st.integers(0, 1), content=CONTENTS, ahead=st.sampled_from((0, 0, 24)))
+    @rule(which=st.integers(0, 1), content=CONTENTS, ahead=AHEAD)
     def person_changes_a_file(self, which: int, content: bytes, ahead: int) -> None:
         ground = self.ground
         if ground.clock.now() < ground.latest:
