@@ -121,13 +121,13 @@ def test_what_may_pass_is_asked_again_for_as_long_as_an_answer_may_take(
     insist_on_later(asking, Purpose.LOOK, case)
 
 
-@table(*STATUSES)
+@table(*STATUSES[::3])
 def test_so_is_a_request_that_is_not_taken(asking: AskingNode, case: Case) -> None:
     insist_on_later(asking, Purpose.SUBMIT, case)
 
 
 @AT
-@table(*STATUSES, *CUTS)
+@table(*STATUSES[1::3], *CUTS)
 def test_what_passes_in_time_does_no_harm(asking: AskingNode, purpose: Purpose, case: Case) -> None:
     asking.write(answer_within="60s")
     asking.proxy.deeds[purpose] = deeds.times(1, case.deed)
@@ -151,7 +151,7 @@ def test_a_request_whose_answer_is_always_lost_is_found_and_not_made_again(
 # How often
 
 
-@pytest.mark.parametrize("named", ["0", "00", "-5", "soon", "0.001", ""])
+@pytest.mark.parametrize("named", ["0", "-5", "soon", ""])
 def test_no_named_time_makes_certrotd_hammer(asking: AskingNode, named: str) -> None:
     insist_on_later(
         asking, Purpose.LOOK, Case("", deeds.status(429, Retry_After=named), "HTTP 429")
@@ -217,9 +217,8 @@ def test_what_is_no_apiservers_answer_is_passed_over(asking: AskingNode, purpose
 
 
 FIELDS: tuple[Path, ...] = (
-    ("metadata",), ("metadata", "name"), ("metadata", "uid"), ("metadata", "resourceVersion"),
-    ("metadata", "creationTimestamp"), ("spec",), ("spec", "request"), ("spec", "signerName"),
-    ("spec", "expirationSeconds"), ("spec", "usages"), ("spec", "groups"), ("spec", "username"),
+    ("metadata",), ("metadata", "name"), ("metadata", "creationTimestamp"), ("spec",),
+    ("spec", "request"), ("spec", "signerName"), ("spec", "expirationSeconds"), ("spec", "usages"),
     ("status",), ("status", "certificate"), ("status", "conditions"),
 )  # fmt: skip
 NODE_FIELDS: tuple[Path, ...] = (
