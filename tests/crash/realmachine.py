@@ -133,8 +133,9 @@ class RealLife(RuleBasedStateMachine):
     @rule(name=NAMES)
     def a_good_day_but_one_takes_no_other_pair(self, name: str) -> None:
         self.node.mend()
-        self.node.mislead(name)
+        worked = self.node.mislead(name)
         self.node.tick(name, force=True)
+        assert worked in (None, self.node.leaf(name)), "what worked did not come back"
 
     @rule(role=ROLES, fields=st.sampled_from(ANSWERS))
     def a_good_day_but_vault_answers_another_question(
