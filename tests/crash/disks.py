@@ -10,6 +10,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tests.systemd.prerequisites import lacking
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -20,6 +22,7 @@ MAKE = {
 }
 """The least size of each file system in bytes, and how it is made."""
 KINDS = tuple(MAKE)
+PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
 OPTIONS = {"ext4": (), "xfs": ("-o", "nouuid")}
 SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same number, and so are their flags."""
@@ -40,7 +43,14 @@ class Disk:
         self._device = ""
 
     def format(self) -> None:
+        """Make the file system anew.
+
+        Raises:
+            NoDisk: there is no program to do it with.
+        """
         size, argv = MAKE[self.kind]
+        if why := lacking(argv[0], PACKAGES[self.kind]):
+            raise NoDisk(why)
         with self.image.open("wb") as file:
             file.truncate(size)
         run(*argv, str(self.image))

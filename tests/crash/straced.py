@@ -16,7 +16,6 @@ import os
 import pickle
 import re
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certrotd.core.errors import CertrotdError
+from tests.systemd.prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,8 +129,8 @@ def errors(stage: Stage, tally: Tally, stride: int) -> Tally:
 
 def _points(stage: Stage, names: tuple[str, ...]) -> list[tuple[str, int]]:
     """Play it undisturbed; return every call of these names, numbered for each name."""
-    if shutil.which("strace") is None:
-        raise NoTracing("strace is not installed")
+    if why := lacking("strace", "strace"):
+        raise NoTracing(why)
     # What is imported late is imported by then, so that no import is interrupted.
     stage.prepare()
     stage.act()

@@ -20,6 +20,15 @@ def unavailable() -> str | None:
     return install("systemd", "systemd-container", "dbus", "util-linux")
 
 
+def lacking(program: str, package: str) -> str | None:
+    """Say why there is no such program, after an attempt to install its package."""
+    if shutil.which(program):
+        return None
+    if os.geteuid() != 0:
+        return f"install {package}: {program} is not here"
+    return install(package)
+
+
 def install(*packages: str) -> str | None:
     """Install Debian packages; say what stands in the way."""
     advice = f"install {', '.join(packages)}"
