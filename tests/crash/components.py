@@ -127,8 +127,9 @@ class Components:
 
     def __init__(self) -> None:
         argv = [sys.executable, "-m", "tests.crash.components"]
+        # No buffer: an order that could not be given must not go with the next one.
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
         self.pid = self._process.pid
         self.up: set[str] = set()
@@ -139,7 +140,7 @@ class Components:
         """Give an order; False if it was refused."""
         assert self._process.stdin is not None
         number = str(time.monotonic_ns())
-        self._process.stdin.write(" ".join((number, order, name, *files)) + "\n")
+        self._process.stdin.write(f"{' '.join((number, order, name, *files))}\n".encode())
         # One who was killed may have left the answer to its own order.
         while (answer := self._line().split()) and answer[0] != number:
             pass
@@ -172,7 +173,7 @@ class Components:
 
     def _line(self) -> str:
         assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        return self._process.stdout.readline().decode().strip()
 
 
 if __name__ == "__main__":

@@ -105,8 +105,12 @@ class Restart:
         return None
 
     def activate(self) -> None:
-        self._components.order("end", "scheduler")
-        if not self._components.order("start", "scheduler"):
+        try:
+            self._components.order("end", "scheduler")
+            started = self._components.order("start", "scheduler")
+        except OSError as e:
+            raise ActivationFailed(f"it cannot be told: {e}", component="scheduler") from e
+        if not started:
             raise ActivationFailed("it does not start", component="scheduler")
 
 

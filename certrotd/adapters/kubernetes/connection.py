@@ -185,12 +185,15 @@ class ApiConnection:
 
     def _opened(self) -> Any:
         with self._opening:
-            if self._client is not None and time.monotonic() >= self._until:
+            client = self._client  # another thread may close it meanwhile
+            if client is not None and time.monotonic() >= self._until:
                 self.close()
-            if self._client is None:
-                self._client, self._until = _client(self._server), time.monotonic() + LIFE
-                _bound(self._client, self._limit)
-            return self._client
+                client = None
+            if client is None:
+                client = _client(self._server)
+                _bound(client, self._limit)
+                self._client, self._until = client, time.monotonic() + LIFE
+            return client
 
     def _whole(self, answer: Any, largest: int) -> _Read:
         """Read an answer to its end, and let go of it."""
