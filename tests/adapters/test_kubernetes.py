@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from certrotd.adapters.kubernetes import ApiConnection, ApiServer, ApiSigningRequests
+from certrotd.adapters.kubernetes import (
+    ApiConnection,
+    ApiServer,
+    ApiSigningRequests,
+    connection,
+)
 from certrotd.core.errors import ApiRefused, ApiUnavailable
 from certrotd.core.model.kubelets import Purpose
 from tests.kubelets.lab import KubeletLab
@@ -103,6 +108,20 @@ def test_nobody_there_can_change(lab: KubeletLab) -> None:
     with pytest.raises(ApiUnavailable) as caught:
         ApiConnection(away).call("GET", "/version")
     assert caught.value.status is None
+
+
+def test_a_connection_that_another_thread_closes_while_it_is_opened_is_used_all_the_same(
+    lab: KubeletLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, bound = ApiConnection(lab.server("somebody")), connection._bound
+
+    def closed_meanwhile(client: object, limit: connection._Limit) -> None:
+        opened.close()
+        bound(client, limit)
+        opened.close()
+
+    monkeypatch.setattr(connection, "_bound", closed_meanwhile)
+    assert opened.call("POST", WHO, body={})["status"]["userInfo"]["username"] == "somebody"
 
 
 def test_a_server_of_another_ca_is_not_talked_to(lab: KubeletLab) -> None:
