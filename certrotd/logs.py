@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from certrotd.core.quoting import BOOTSTRAP_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterable, MutableMapping
     from typing import TextIO
 
     from structlog.typing import Processor
@@ -69,26 +69,35 @@ def open_log(stream: TextIO, *, form: str = "auto", level: str = "info") -> Log:
         logger_factory=structlog.WriteLoggerFactory(file=stream),
         cache_logger_on_first_use=False,
     )
-    foreign = logging.StreamHandler(stream)
-    foreign.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer,
-            ],
-        )
-    )  # fmt: skip
-    for name in _FOREIGN:
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [foreign], False
-        # Their debug output prints bodies of requests and answers.
-        logger.setLevel(max(threshold, logging.WARNING))
-    logger_ = structlog.get_logger()
+    # Debug output of libraries prints bodies of requests and answers.
+    _take_over(_FOREIGN, stream, shared, renderer, max(threshold, logging.WARNING))
+    logger = structlog.get_logger()
 
     def log(event: Event, /, **facts: object) -> None:
-        getattr(logger_, event.severity)(event.value, **{k: _plain(v) for k, v in facts.items()})
+        getattr(logger, event.severity)(event.value, **{k: _plain(v) for k, v in facts.items()})
 
     return log
+
+
+def _take_over(
+    names: Iterable[str],
+    stream: TextIO,
+    shared: list[Processor],
+    renderer: Processor,
+    threshold: int,
+) -> None:
+    """Have libraries log as we do."""
+    import logging  # noqa: PLC0415  # see the module's docstring
+
+    from structlog.stdlib import ProcessorFormatter  # noqa: PLC0415
+
+    handler = logging.StreamHandler(stream)
+    processors = [ProcessorFormatter.remove_processors_meta, redact, renderer]
+    handler.setFormatter(ProcessorFormatter(foreign_pre_chain=shared, processors=processors))
+    for name in names:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(threshold)
 
 
 def redact(

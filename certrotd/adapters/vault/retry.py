@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from certrotd.adapters.vault.errors import Retriable
 from certrotd.core.errors import Interrupted, IssuerUnavailable
@@ -57,52 +57,55 @@ class Retrying:
             return max(backoff(state), named or 0)
 
         def too_late(state: RetryCallState) -> bool:
-            done = self._stop.is_set() or unsure >= UNSURE_TRIES
+            done = self._stop.is_set() or tries.unsure >= UNSURE_TRIES
             return done or self._clock.monotonic() + state.upcoming_sleep >= ends
 
-        def before_pause(state: RetryCallState) -> None:
-            self._log(
-                Event.ISSUER_RETRIED,
-                server=self._server,
-                attempt=state.attempt_number,
-                pause=round(state.upcoming_sleep, 3),
-                request=what,
-                error=str(_failure(state)),
-            )
-
-        unsure = 0
-
-        def guarded() -> _T:
-            nonlocal unsure
-            if self._stop.is_set():
-                raise Interrupted(f"{what}: asked to stop")
-            try:
-                return attempt()
-            except Retriable as e:
-                unsure += e.unsure
-                raise
-
+        tries = _Tries(attempt, self._stop, what)
         began = self._clock.monotonic()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Retriable),
             wait=pause,
             stop=too_late,
             sleep=tenacity.sleep_using_event(self._stop),
-            before_sleep=before_pause,
+            before_sleep=lambda state: self._tell(state, what),
             reraise=True,
         )
         try:
-            return retrying(guarded)
+            return retrying(tries)
         except Retriable as e:
             if self._stop.is_set():
                 raise Interrupted(f"{what}: asked to stop; last: {e}", hint=e.hint) from e
             spent = self._clock.monotonic() - began
-            tries = retrying.statistics.get("attempt_number", 1)
-            raise IssuerUnavailable(
-                f"{e} (tried {tries} times in {spent:.0f} s)",
-                hint=e.hint,
-                retry_after=e.retry_after,
-            ) from e
+            told = f"{e} (tried {tries.made} times in {spent:.0f} s)"
+            raise IssuerUnavailable(told, hint=e.hint, retry_after=e.retry_after) from e
+
+    def _tell(self, state: RetryCallState, what: str) -> None:
+        self._log(
+            Event.ISSUER_RETRIED,
+            server=self._server,
+            attempt=state.attempt_number,
+            pause=round(state.upcoming_sleep, 3),
+            request=what,
+            error=str(_failure(state)),
+        )
+
+
+class _Tries(Generic[_T]):
+    """Tries of one thing: how many were made, and how many may have done it unseen."""
+
+    def __init__(self, attempt: Callable[[], _T], stop: threading.Event, what: str) -> None:
+        self._attempt, self._stop, self._what = attempt, stop, what
+        self.made = self.unsure = 0
+
+    def __call__(self) -> _T:
+        if self._stop.is_set():
+            raise Interrupted(f"{self._what}: asked to stop")
+        self.made += 1
+        try:
+            return self._attempt()
+        except Retriable as e:
+            self.unsure += e.unsure
+            raise
 
 
 def _failure(state: RetryCallState) -> Retriable:
