@@ -101,6 +101,7 @@ class Ground:
             self.components = (*self.components, made)
             before = (made.name,)
         self.processes = {c.name: self._process(c) for c in self.components}
+        self.issuer.began = lambda: self.controllers.run_began
         self.restart()
 
     def _process(self, component: Component) -> Running:
@@ -285,7 +286,7 @@ class Ground:
 
     def check(self) -> None:
         """Assert what must hold at all times."""
-        assert self.issuer.wrong == []
+        assert not self.issuer.wrong, self.issuer.wrong
         found: list[str] = []
         for spec in self.specs:
             there = any(Path(each.path).exists() for each in spec.outputs)

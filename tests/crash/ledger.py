@@ -21,14 +21,17 @@ DAY = timedelta(days=1)
 
 
 class Ledger(Signer):
-    """The lab's CA; keeps the time of every signature and what was wrong with asking for it.
+    """The lab's CA; keeps the books of every signature and what was wrong with asking for it.
 
-    `bend` changes what is signed: the answer is sound, but to another question.
+    The day of the budget is counted from when a run writes down that it will ask, which is before
+    the first answer and may be long before the last: `began` tells when the run began. `bend`
+    changes what is signed: the answer is sound, but to another question.
     """
 
     def __init__(self, lab: Lab, clock: FakeClock) -> None:
         super().__init__(lab, clock)
         self._now = clock.now
+        self.began: Callable[[], datetime] = clock.now
         self.times: dict[str, list[datetime]] = {}
         self.wrong: list[str] = []
         self.bend: Callable[[CertificateSpec], CertificateSpec] = lambda spec: spec
@@ -50,5 +53,5 @@ class Ledger(Signer):
             self.wrong.append(f"{name} asked for although the issuer's clock is another or unknown")
         answer = super().sign(replace(request, spec=self.bend(request.spec)))
         self._clock.advance(self.slow)
-        self.times.setdefault(name, []).append(now)
+        self.times.setdefault(name, []).append(self.began())
         return answer
