@@ -74,7 +74,7 @@ def scenarios(*, long: bool) -> Iterator[Callable[[], Row]]:
         yield partial(_replayed_scenes, kind)
         yield from (partial(_replayed, kind, number, stride) for number in range(len(STORIES)))
     for stage in ("store", *(story.name for story in STORIES)):
-        yield partial(_straced, stage, straced.kills, "kill", 1 if long else 5)
+        yield partial(_straced, stage, straced.kills, "kill", 1)
         yield partial(_straced, stage, straced.errors, "an error", 1 if long else 17)
 
 
