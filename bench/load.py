@@ -49,7 +49,7 @@ def _compared(master: Master, work: str, *, bounded: bool = True) -> Iterator[Me
     for _ in range(ROUNDS):
         report = _loaded(master, lambda: _rotate(master))
         with_it.append(report)
-        without.append(_loaded(master, lambda: time.sleep(report.seconds)))  # noqa: B023  # called at once
+        without.append(_loaded(master, lambda: time.sleep(report.seconds)))  # noqa: B023  # called in this round
     noticed = sum(each.failed + each.breaks for each in with_it)
     yield Measure(
         work=f"{work}: a client's request, 99th percentile",

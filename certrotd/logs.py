@@ -45,7 +45,7 @@ def open_log(stream: TextIO, *, form: str = "auto", level: str = "info") -> Log:
     """
     import logging  # noqa: PLC0415  # see the module's docstring
 
-    import structlog  # noqa: PLC0415
+    import structlog  # noqa: PLC0415  # as above
 
     threshold = logging.getLevelNamesMapping()[level.upper()]
     terminal = stream.isatty()
@@ -89,7 +89,7 @@ def _take_over(
     """Have libraries log as we do."""
     import logging  # noqa: PLC0415  # see the module's docstring
 
-    from structlog.stdlib import ProcessorFormatter  # noqa: PLC0415
+    from structlog.stdlib import ProcessorFormatter  # noqa: PLC0415  # as above
 
     handler = logging.StreamHandler(stream)
     processors = [ProcessorFormatter.remove_processors_meta, redact, renderer]

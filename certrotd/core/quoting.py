@@ -13,7 +13,7 @@ LONGEST = 600
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END[A-Z -]*|\Z)", re.DOTALL
 )
-BOOTSTRAP_TOKEN = r"(?<![\w.-])[a-z0-9]{6}\.[a-z0-9]{16}(?![\w-])(?!\.\w)"  # noqa: S105  # its form
+BOOTSTRAP_TOKEN = r"(?<![\w.-])[a-z0-9]{6}\.[a-z0-9]{16}(?![\w-])(?!\.\w)"  # noqa: S105  # a pattern
 """A bootstrap token of Kubernetes, not part of a longer name."""
 _BOOTSTRAP_TOKEN = re.compile(BOOTSTRAP_TOKEN)
 

@@ -8,13 +8,13 @@ import struct
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.systemd.prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 MAKE = {
     "ext4": (32 << 20, ("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard")),
@@ -23,6 +23,8 @@ MAKE = {
 """The least size of each file system in bytes, and how it is made."""
 KINDS = tuple(MAKE)
 PACKAGES = {"ext4": "e2fsprogs", "xfs": "xfsprogs"}
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+"""A file system in memory, if there is one: who flushes some thousand times goes there."""
 OPTIONS = {"ext4": (), "xfs": ("-o", "nouuid")}
 SHUTDOWN = 0x8004587D
 """EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same number, and so are their flags."""

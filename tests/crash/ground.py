@@ -10,7 +10,6 @@ import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.adapters.flock import FileLock
@@ -42,6 +41,7 @@ from tests.fakes.log import RecordingLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from certrotd.core.model import CertificateSpec, RunReport, Step
 
@@ -54,7 +54,6 @@ KINDS = {
 BROKEN = {
     Reason.MISSING, Reason.UNREADABLE, Reason.KEY_MISMATCH, Reason.EXPIRED, Reason.WRONG_ISSUER,
 }  # fmt: skip
-GARBAGE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
 class Killed(BaseException):
@@ -248,12 +247,7 @@ class Ground:
 
     def generations(self) -> dict[str, str]:
         """Return what the live links say."""
-        found: dict[str, str] = {}
-        for spec in self.specs:
-            with suppress(OSError):
-                home = Path(spec.outputs[0].path).parent
-                found[spec.name] = os.readlink(home / ".certrotd" / "live" / spec.name)  # noqa: PTH115
-        return found
+        return oracle.generations(self.specs)
 
     @contextmanager
     def dying(self, at: int) -> Iterator[None]:
@@ -287,16 +281,7 @@ class Ground:
     def check(self) -> None:
         """Assert what must hold at all times."""
         assert not self.issuer.wrong, self.issuer.wrong
-        found: list[str] = []
-        for spec in self.specs:
-            there = any(Path(each.path).exists() for each in spec.outputs)
-            faults = oracle.held(spec).faults if there else ()
-            if there and not faults:
-                self.touched.discard(spec.name)
-                found += oracle.foreign(spec)
-            elif spec.name not in self.touched:
-                found += faults
-        found += oracle.exposed(self.root, self.specs)
+        found = oracle.at_all_times(self.root, self.specs, self.touched)
         journal = self.journal
         journal.replay()
         assert not journal.damaged, "the journal is damaged"

@@ -13,7 +13,8 @@ from certrotd.adapters.clock import SystemClock
 from certrotd.adapters.flock import FileLock
 from certrotd.core.errors import LockHeld
 from tests.crash import disks, replay, scenes, straced, sweeps, test_power_cut
-from tests.crash.machine import MEMORY, Life
+from tests.crash.disks import MEMORY
+from tests.crash.machine import Life
 from tests.crash.pki import a_vault
 from tests.crash.realmachine import RealLife
 from tests.crash.stages import SCENES, a_node, of
@@ -116,8 +117,7 @@ def power(kind: str, make: Callable[[scenes.Place], scenes.Scene], stride: int) 
     Raises:
         NoDisk: there is no such file system here.
     """
-    parent = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         disk = disks.Disk(Path(directory) / "image", Path(directory) / "disk", kind)
         with disks.mounted(disk):
             points = test_power_cut.sweep(disk, make, disks.LOG_LOST, stride)

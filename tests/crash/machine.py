@@ -18,8 +18,10 @@ from certrotd.core.errors import CertrotdError, IssuerUnavailable, LockHeld
 from certrotd.core.model import Answer, ComponentName, ServiceState
 from certrotd.core.planning import Wish
 from tests.crash.controllers import MARK
+from tests.crash.disks import MEMORY
 from tests.crash.faults import FAILING, Fault, failing, injected
-from tests.crash.ground import GARBAGE, KINDS, Ground, refusal
+from tests.crash.ground import KINDS, Ground, refusal
+from tests.crash.people import GARBAGE, edit
 from tests.crash.sweeps import Lasting, void
 from tests.factories import CLIENT, Lab
 from tests.fakes.clock import START
@@ -45,7 +47,6 @@ CHANGES = st.sampled_from(
         {"usages": CLIENT},
     )
 )
-MEMORY = Path("/dev/shm")
 _foreign = Lab(START, common_name="another root")
 
 
@@ -56,9 +57,8 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        parent = MEMORY if MEMORY.is_dir() else None
         self.busy = 0
-        self._directory = tempfile.mkdtemp(dir=parent, prefix="certrotd-")
+        self._directory = tempfile.mkdtemp(dir=MEMORY, prefix="certrotd-")
         self.ground = Ground(Path(self._directory) / "node")
 
     @initialize(fresh=st.booleans())
@@ -343,19 +343,9 @@ class Life(RuleBasedStateMachine):
     def person_edits(self, name: str, which: int, how: str) -> None:
         spec = next(each for each in self.ground.specs if each.component == name)
         output = spec.outputs[which]
-        path = Path(output.path)
-        if not path.exists():
-            return
-        self.ground.touched.add(spec.name)
-        content = path.read_bytes()
-        if how == "garbage":
-            path.write_bytes(GARBAGE)
-            return
-        path.unlink()
-        if how == "plain":
-            path.touch(0o600)
-            path.write_bytes(content)
-            path.chmod(output.mode)
+        if Path(output.path).exists():
+            self.ground.touched.add(spec.name)
+            edit(output, how)
 
     @rule(name=NAMES)
     def person_deletes_the_store(self, name: str) -> None:

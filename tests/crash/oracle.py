@@ -171,6 +171,33 @@ def _enterable(path: Path) -> Iterator[str]:
         yield f"{path}: an unfinished generation that can be entered"
 
 
+def at_all_times(root: Path, specs: tuple[CertificateSpec, ...], touched: set[str]) -> list[str]:
+    """Say what is wrong on a node at any time; before the bootstrap there may be nothing.
+
+    Certificates that a person has `touched` may be anything, until they are whole again.
+    """
+    found: list[str] = []
+    for spec in specs:
+        there = any(Path(each.path).exists() for each in spec.outputs)
+        faults = held(spec).faults if there else ()
+        if there and not faults:
+            touched.discard(spec.name)
+            found += foreign(spec)
+        elif spec.name not in touched:
+            found += faults
+    return found + exposed(root, specs)
+
+
+def generations(specs: Iterable[CertificateSpec]) -> dict[str, str]:
+    """Return what the live links say, by certificate."""
+    found: dict[str, str] = {}
+    for spec in specs:
+        with suppress(OSError):
+            live = Path(spec.outputs[0].path).parent / ".certrotd" / "live" / spec.name
+            found[spec.name] = str(live.readlink())
+    return found
+
+
 def litter(root: Path) -> list[str]:
     """Name what an interrupted publication leaves behind.
 

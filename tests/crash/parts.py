@@ -22,8 +22,8 @@ from tests.crash import (
     test_power_cut,
     test_store_crash,
 )
+from tests.crash.disks import MEMORY
 from tests.crash.hunts import live, live_really, named, power
-from tests.crash.machine import MEMORY
 from tests.crash.mutants import MUTANTS, SOUND, Mutant, catch
 from tests.crash.stages import a_node
 from tests.crash.sweeps import STORIES, Tally
@@ -94,14 +94,10 @@ def mutants(words: Iterable[str]) -> list[Callable[[], tuple[str, str, float]]]:
 def _caught(mutant: Mutant) -> tuple[str, str, float]:
     """Return the mutant's name, who found it, and how long that took."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=_memory(), prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         hunter, how = catch(mutant, Path(directory) / "copy")
     name = f"{mutant.name} {how}" if mutant is SOUND and hunter else mutant.name
     return name, hunter, time.monotonic() - began
-
-
-def _memory() -> Path | None:
-    return MEMORY if MEMORY.is_dir() else None
 
 
 def _row(name: str, tally: Tally, began: float) -> Row:
@@ -125,7 +121,7 @@ def _swept(number: int, name: str, *, long: bool) -> Row:
 def _store(stride: int) -> Row:
     """Sweep the scenes of the store alone."""
     began, tally = time.monotonic(), Tally()
-    with tempfile.TemporaryDirectory(dir=_memory(), prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         place = scenes.Place(Path(directory) / "place")
         for make in scenes.SCENES:
             for sweep in (test_store_crash.sweep_kills, test_store_crash.sweep_errors):

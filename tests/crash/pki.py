@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.adapters.vault import AppRoleAuth, VaultConnection
-from tests.crash.machine import MEMORY
+from tests.crash.disks import MEMORY
 from tests.hostile.proxy import HOST, CutOff, HostileProxy, Purpose, honestly, vault_behind
 from tests.testbed.throwaway import ThrowawayCA
 from tests.testbed.vaultserver import VaultServer
@@ -41,8 +41,7 @@ def a_vault() -> Iterator[VaultServer]:
     Raises:
         BuildFailed: there is none and none can be built.
     """
-    parent = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         server = VaultServer(Path(directory) / "vault", storage="inmem")
         server.directory.mkdir()
         with server:

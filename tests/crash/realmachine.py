@@ -6,7 +6,6 @@ are drawn from a seed; how the processes take turns is not.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,9 +18,10 @@ from certrotd.adapters.flock import FileLock
 from certrotd.core.errors import LockHeld
 from certrotd.core.model import ComponentName
 from tests.crash import components
-from tests.crash.faults import FAILING, Fault, injected
-from tests.crash.ground import GARBAGE
-from tests.crash.machine import CODES, MEMORY
+from tests.crash.disks import MEMORY
+from tests.crash.faults import FAILING, failing, injected
+from tests.crash.machine import CODES
+from tests.crash.people import edit
 from tests.crash.sweeps import Lasting, void
 from tests.crash.vaultnode import VaultNode
 from tests.hostile.proxy import Purpose
@@ -62,8 +62,7 @@ class RealLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        parent = MEMORY if MEMORY.is_dir() else None
-        self._directory = tempfile.mkdtemp(dir=parent, prefix="certrotd-")
+        self._directory = tempfile.mkdtemp(dir=MEMORY, prefix="certrotd-")
         self.node = VaultNode(Path(self._directory) / "node", self.vault)
 
     @initialize(fresh=st.booleans())
@@ -104,10 +103,7 @@ class RealLife(RuleBasedStateMachine):
 
     @rule(at=CALLS, code=CODES, lasts=st.booleans(), force=st.booleans())
     def disk_fails(self, at: int, code: int, lasts: bool, force: bool) -> None:  # noqa: FBT001
-        def act(_name: str) -> None:
-            raise OSError(code, os.strerror(code))
-
-        fault = Lasting(at, void, code=code) if lasts else Fault(at, act)
+        fault = Lasting(at, void, code=code) if lasts else failing(at, code)
         self.node.run_within(injected(fault, tuple(FAILING)), self.node.wish(force=force))
 
     @rule(force=st.booleans())
@@ -258,21 +254,9 @@ class RealLife(RuleBasedStateMachine):
     def person_edits(self, name: str, which: int, how: str) -> None:
         spec = next(each for each in self.node.specs if each.name == name)
         output = spec.outputs[which % len(spec.outputs)]
-        path = Path(output.path)
-        if not path.exists():
-            return
-        self.node.touched.add(spec.name)
-        content = path.read_bytes()
-        if how == "garbage":
-            path.write_bytes(GARBAGE)
-            return
-        path.unlink()
-        if how == "plain":
-            path.touch(0o600)
-            path.write_bytes(content)
-            if output.gid is not None:
-                os.chown(path, -1, output.gid)
-            path.chmod(output.mode)
+        if Path(output.path).exists():
+            self.node.touched.add(spec.name)
+            edit(output, how)
 
     @rule(which=st.integers(0, 2))
     def person_deletes_a_store(self, which: int) -> None:

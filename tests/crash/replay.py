@@ -18,7 +18,7 @@ from certrotd.core.errors import CertrotdError
 from certrotd.ports import Event
 from tests.crash import disks, oracle, recording, scenes
 from tests.crash.components import Components
-from tests.crash.disks import Disk, made
+from tests.crash.disks import MEMORY, Disk, made
 from tests.crash.sweeps import Tally, recover, told
 from tests.crash.whole import Whole
 from tests.fakes.log import RecordingLog
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 SECTOR = 512
 LAST = 1 << 63
 """Where a flush ends that never came."""
-MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +178,7 @@ def copy(image: Path, to: Path) -> None:
 @contextmanager
 def recorder(kind: str) -> Iterator[Recorder]:
     """Make a place for a recorded disk, in memory if there is some."""
-    parent = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         yield Recorder(Path(directory), kind)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from certrotd.core.errors import PublishRefused, PublishUncertain
 from tests.crash import oracle, scenes
 from tests.crash.components import Components
-from tests.crash.machine import MEMORY
+from tests.crash.disks import MEMORY
 from tests.crash.straced import Stage
 from tests.crash.sweeps import STORIES, recover, told
 from tests.crash.whole import Whole
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 def a_node() -> Iterator[Whole]:
     """Give a node in memory."""
     components = Components()
-    parent = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         yield Whole(Path(directory) / "node", components)
     components.close()
 
@@ -41,8 +40,7 @@ SCENES = {f"store, {make.__name__}": make for make in scenes.SCENES}
 def of(name: str) -> Iterator[Stage]:
     """Give the stage of a scene of the store, or of a story of a node."""
     if make := SCENES.get(name):
-        parent = MEMORY if MEMORY.is_dir() else None
-        with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+        with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
             yield _of_scene(scenes.Place(Path(directory) / "place"), make)
         return
     story = next(each for each in STORIES if each.name == name)

@@ -63,7 +63,7 @@ PATIENCE = 60.0
 """How long, in seconds, strace may take to attach, and a play to end."""
 _AGAIN = re.compile("two generations|another certificate|mixed")
 """What a reader may see between two looks (G4), so that it counts if it is seen twice."""
-_AFTERWARDS = re.compile("unfinished")
+_AFTERWARDS = "unfinished"
 """What counts when the play is over: who gives a finished generation up begins with MANIFEST."""
 _TRACER = re.compile(r"^State:\s+t.*^TracerPid:\s+[1-9]", re.DOTALL | re.MULTILINE)
 
@@ -98,10 +98,12 @@ def kills(stage: Stage, tally: Tally, stride: int) -> Tally:
     for name, number in _points(stage, KILLED)[::stride]:
         stage.prepare()
         found, status = _play(stage, "-e", f"inject={name}:signal=KILL:when={number}")
-        # Threads and sockets do not make as many calls each time: it may have come to its end.
-        if os.WIFSIGNALED(status):
-            where = f"{stage.name}, killed before {name} number {number}"
-            tally.add(where, [*found, *stage.look(), *stage.mend()])
+        if status == 0 and not found:
+            continue  # threads and sockets do not make as many calls each time: it came to its end
+        if not os.WIFSIGNALED(status):
+            found.append(f"its process was not killed and ended with status {status}")
+        where = f"{stage.name}, killed before {name} number {number}"
+        tally.add(where, [*found, *stage.look(), *stage.mend()])
     return tally
 
 
@@ -210,7 +212,7 @@ def _watched(stage: Stage, child: int) -> tuple[list[str], int]:
             found += [
                 each
                 for each in first
-                if not _AFTERWARDS.search(each) and (each in second or not _AGAIN.search(each))
+                if _AFTERWARDS not in each and (each in second or not _AGAIN.search(each))
             ]
             if time.monotonic() > deadline:
                 found.append(f"it has not ended after {PATIENCE:g} s")

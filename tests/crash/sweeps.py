@@ -11,16 +11,17 @@ import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certrotd.core.errors import CertrotdError
 from certrotd.core.model import ComponentName, Result
 from tests.crash import oracle
 from tests.crash.faults import CHANGING, FAILING, Fault, count, failing, injected, killed
+from tests.crash.people import make_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from certrotd.core.model import RunReport
     from tests.crash.whole import Whole
@@ -82,14 +83,7 @@ def _foreign(node: Whole) -> None:
     node.bootstrap()
     for spec in node.specs:
         for output in spec.outputs:
-            path = Path(output.path)
-            content = path.read_bytes()
-            path.unlink()
-            path.touch(mode=output.mode)
-            path.write_bytes(content)
-            path.chmod(output.mode)
-            if output.gid is not None:
-                os.chown(path, -1, output.gid)
+            make_plain(output)
     for home in node.homes:
         _remove(home / ".certrotd")
     _remove(node.root / "state")

@@ -17,8 +17,8 @@ from certrotd.core.model import ActivationKind, ComponentName, EntryKind, Result
 from certrotd.core.planning import Wish
 from certrotd.ports import Event
 from tests.crash.faults import CHANGING, count, killed
-from tests.crash.ground import GARBAGE
 from tests.crash.oracle import litter
+from tests.crash.people import GARBAGE
 from tests.factories import NOW, lab, make_spec
 from tests.fakes.journal import FakeJournal
 from tests.fakes.store import FakeStore

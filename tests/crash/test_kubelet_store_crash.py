@@ -19,6 +19,7 @@ from certrotd.core.errors import PublishRefused, PublishUncertain
 from certrotd.core.kubelets import Cause, Record
 from certrotd.core.model.kubelets import Purpose
 from tests.adapters.test_kubelet_store import fingerprint, pair
+from tests.crash.disks import MEMORY
 from tests.crash.faults import CHANGING, FAILING, count, failing, injected, killed
 from tests.factories import NOW
 
@@ -63,9 +64,7 @@ class Place:
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    memory = Path("/dev/shm")
-    parent = memory if memory.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         yield Place(Path(directory) / "place")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.crash import sweeps
 from tests.crash.components import Components
+from tests.crash.disks import MEMORY
 from tests.crash.sweeps import STORIES, Story, Tally
 from tests.crash.whole import Whole
 
@@ -30,10 +31,8 @@ STRIDES: dict[Sweep, int] = {
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Whole]:
-    memory = Path("/dev/shm")
-    parent = memory if memory.is_dir() else None
     components = Components()
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         yield Whole(Path(directory) / "node", components)
     components.close()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certrotd.core.errors import CertrotdError, PublishRefused, PublishUncertain
+from tests.crash.disks import MEMORY
 from tests.crash.faults import CHANGING, FAILING, count, failing, injected, killed
 from tests.crash.scenes import SCENES, Place, Scene, assert_converges, assert_whole
 
@@ -22,9 +23,7 @@ STRIDE = 7
 @pytest.fixture
 def place() -> Iterator[Place]:
     # In memory where there is such a file system: a sweep flushes some thousand times.
-    memory = Path("/dev/shm")
-    parent = memory if memory.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=parent, prefix="certrotd-") as directory:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="certrotd-") as directory:
         yield Place(Path(directory) / "place")
 
 

@@ -195,12 +195,7 @@ class VaultNode(Whole):
 
     def generations(self) -> dict[str, str]:
         """Return what the live links say."""
-        found: dict[str, str] = {}
-        for spec in self.specs:
-            with suppress(OSError):
-                live = Path(spec.outputs[0].path).parent / ".certrotd" / "live" / spec.name
-                found[spec.name] = str(live.readlink())
-        return found
+        return oracle.generations(self.specs)
 
     # -- what people and components do
 
@@ -303,16 +298,7 @@ class VaultNode(Whole):
 
     def check(self) -> None:
         """Assert what must hold at all times."""
-        found: list[str] = []
-        for spec in self.specs:
-            there = any(Path(each.path).exists() for each in spec.outputs)
-            faults = oracle.held(spec).faults if there else ()
-            if there and not faults:
-                self.touched.discard(spec.name)
-                found += oracle.foreign(spec)
-            elif spec.name not in self.touched:
-                found += faults
-        found += oracle.exposed(self.root, self.specs)
+        found = oracle.at_all_times(self.root, self.specs, self.touched)
         journal = self.journal
         journal.replay()
         assert not journal.damaged, "the journal is damaged"

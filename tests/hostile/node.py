@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from cryptography.x509 import SubjectKeyIdentifier
 
-from certrotd import cli
 from certrotd.adapters.clock import SystemClock
 from certrotd.config.scalars import duration_text
 from certrotd.core import x509
 from certrotd.core.model import KeyAlgorithm, Secret
 from tests.authorities import Authority, Flaws
+from tests.discovery import commands
 from tests.hostile import measured
 from tests.hostile.proxy import HOST, HostileProxy, Purpose, vault_behind
 from tests.testbed.throwaway import ThrowawayCA
@@ -58,16 +58,8 @@ class Outcome:
 def run_here(capture: pytest.CaptureFixture[str], *arguments: str) -> Outcome:
     """Run certrotd in this process."""
     capture.readouterr()
-    before, sys.argv = sys.argv, ["certrotd", *arguments]
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as e:
-        code = int(e.code or 0)
-    finally:
-        sys.argv = before
-    told = capture.readouterr()
-    return Outcome(code=code, said=told.out + told.err)
+    done = commands.run(capture, *arguments)
+    return Outcome(code=done.code, said=done.out + done.err)
 
 
 def run_apart(output: Path, *arguments: str) -> Outcome:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from certrotd.kubelets import tending
 from tests.hostile import deeds
+from tests.hostile.cases import LATER, REFUSED, Case, table
 from tests.hostile.csrpath import unchanged
 from tests.hostile.proxy import Purpose
 from tests.hostile.shapes import NO_ANSWERS, WRONG, with_field
@@ -17,28 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tests.hostile.csrpath import AskingNode
-    from tests.hostile.proxy import Deed, Exchange
+    from tests.hostile.proxy import Exchange
     from tests.hostile.shapes import Path
 
 pytestmark = pytest.mark.servers
 
-REFUSED, LATER = 1, 75
 AT = pytest.mark.parametrize("purpose", [Purpose.LOOK, Purpose.SUBMIT])
 FEW = 15
 """So often a server that is away is asked at most while it is waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A deed, and what the message must name."""
-
-    name: str
-    deed: Deed
-    message: str
-
-
-def table(*cases: Case) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
 FINAL = (

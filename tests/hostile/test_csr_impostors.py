@@ -5,40 +5,29 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.hostile import deeds
+from tests.hostile.cases import LATER, REFUSED, impostors
 from tests.hostile.csrpath import changed, unchanged
 from tests.hostile.node import holding
 from tests.hostile.proxy import HOST, Purpose
-from tests.testbed.throwaway import ThrowawayCA
 
 if TYPE_CHECKING:
     from tests.hostile.csrpath import AskingNode, Cluster
     from tests.hostile.proxy import Exchange
+    from tests.testbed.throwaway import ThrowawayCA
 
 pytestmark = pytest.mark.servers
 
-REFUSED, LATER = 1, 75
 AT = pytest.mark.parametrize("purpose", [Purpose.LOOK, Purpose.SUBMIT])
 NOISE = "no\n\x1b[2J\x1b]0;owned\x07\r\u202etxt\x00\x9b31m\n" + "n" * 2_000_000
 KEY = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----\n"
 
 
-@pytest.mark.parametrize(
-    ("ca", "pair", "message"),
-    [
-        (None, {"life": timedelta(seconds=-30)}, "certificate has expired"),
-        (ThrowawayCA.new("foreign"), {}, "unable to get local issuer certificate"),
-        (ThrowawayCA.new("kubernetes"), {}, "certificate verify failed"),
-        (None, {"ip_addresses": ["127.0.0.2"]}, "IP address mismatch"),
-        (None, {"ip_addresses": [], "dns_names": ["localhost"]}, "IP address mismatch"),
-        (None, {"server": False, "client": True}, "unsuitable certificate purpose"),
-    ],
-)
+@impostors("kubernetes", "certificate verify failed")
 def test_a_server_that_cannot_prove_itself_gets_nothing(
     cluster: Cluster,
     asking: AskingNode,

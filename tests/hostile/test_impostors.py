@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.hostile import deeds
+from tests.hostile.cases import LATER, REFUSED, impostors
 from tests.hostile.node import unchanged
 from tests.hostile.proxy import Purpose
-from tests.testbed.throwaway import ThrowawayCA
 
 if TYPE_CHECKING:
     from tests.hostile.node import Node, Site
     from tests.hostile.proxy import Exchange
+    from tests.testbed.throwaway import ThrowawayCA
 
 pytestmark = pytest.mark.servers
 
-REFUSED, LATER = 1, 75
 
-
-@pytest.mark.parametrize(
-    ("ca", "pair", "message"),
-    [
-        (None, {"life": timedelta(seconds=-30)}, "certificate has expired"),
-        (ThrowawayCA.new("foreign"), {}, "unable to get local issuer certificate"),
-        (ThrowawayCA.new("proxy TLS"), {}, "its TLS certificate is not trusted"),
-        (None, {"ip_addresses": ["127.0.0.2"]}, "IP address mismatch"),
-        (None, {"ip_addresses": [], "dns_names": ["localhost"]}, "IP address mismatch"),
-        (None, {"server": False, "client": True}, "unsuitable certificate purpose"),
-    ],
-)
+@impostors("proxy TLS", "its TLS certificate is not trusted")
 def test_a_server_that_cannot_prove_itself_gets_nothing(
     site: Site, node: Node, ca: ThrowawayCA | None, pair: dict[str, Any], message: str
 ) -> None:

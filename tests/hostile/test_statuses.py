@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.hostile import deeds
+from tests.hostile.cases import LATER, REFUSED, Case, table
 from tests.hostile.node import signatures, unchanged
 from tests.hostile.proxy import Purpose
 
@@ -17,22 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.servers
 
-REFUSED, LATER = 1, 75
 AT = pytest.mark.parametrize("purpose", [Purpose.HEALTH, Purpose.LOGIN, Purpose.SIGN])
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A deed, and what the message must name."""
-
-    name: str
-    deed: Deed
-    message: str
-    code: int = REFUSED
-
-
-def table(*cases: Case) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
 FINAL = (

@@ -88,7 +88,7 @@ class Runtime:
         Raises:
             Unreachable, Refused: it did not answer, or with an error.
         """
-        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # slow as grpc
+        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # loads protobuf, slowly
 
         answer = self._call("Version", cri.VersionRequest(), cri.VersionResponse)
         return f"{answer.runtime_name} {answer.runtime_version}"
@@ -99,7 +99,7 @@ class Runtime:
         Raises:
             Unreachable, Refused: it did not answer, or with an error.
         """
-        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # slow as grpc
+        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # loads protobuf, slowly
 
         asked = cri.ListPodSandboxRequest(filter=cri.PodSandboxFilter(label_selector=labels))
         answer = self._call("ListPodSandbox", asked, cri.ListPodSandboxResponse)
@@ -119,7 +119,7 @@ class Runtime:
         Raises:
             Unreachable, Refused: it did not answer, or with an error.
         """
-        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # slow as grpc
+        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # loads protobuf, slowly
 
         phases = {
             cri.CONTAINER_CREATED: Phase.CREATED,
@@ -149,7 +149,7 @@ class Runtime:
         Raises:
             Unreachable, Refused: it did not answer within `limit` seconds, or with an error.
         """
-        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # slow as grpc
+        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # loads protobuf, slowly
 
         asked = cri.StopContainerRequest(container_id=container.id, timeout=grace)
         limit = min(limit, grace + SLACK)
@@ -158,7 +158,7 @@ class Runtime:
 
     def ending(self, container: Container) -> str:
         """Say how a container ended, with the end of its log; a poor answer is told as it is."""
-        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # slow as grpc
+        from certrotd.adapters.cri import runtime_pb2 as cri  # noqa: PLC0415  # loads protobuf, slowly
 
         asked = cri.ContainerStatusRequest(container_id=container.id)
         try:

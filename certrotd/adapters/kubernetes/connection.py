@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 from certrotd.core.errors import ApiRefused, ApiUnavailable
 from certrotd.core.quoting import quoted
+from certrotd.sockets import seconds_left, socket_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,9 +38,10 @@ asks for the certificate at the handshake alone, and refuses it from its end on.
 SLACK = 10.0
 """How much longer than the server was asked to watch, in seconds, an answer is waited for."""
 LARGEST = 4 * 1024 * 1024
-"""No longer object is read, in bytes: etcd keeps none of more than 1.5 MiB."""
+"""No longer object, and no longer line of a watch, is read, in bytes: etcd keeps no object of more
+than 1.5 MiB."""
 LARGEST_LIST = 64 * 1024 * 1024
-"""No longer page of a list, and no longer line of a watch, is read, in bytes."""
+"""No longer page of a list is read, in bytes."""
 _HINTS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "the client certificate or token is not valid, or not any more",
     HTTPStatus.FORBIDDEN: "the identity needs a role that allows it; config/kubernetes/ has them",
@@ -77,10 +79,7 @@ class _Limit(threading.local):
         self._ends = time.monotonic() + seconds
 
     def left(self) -> float:
-        left = self._ends - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no time is left")
-        return left
+        return seconds_left(self._ends, time.monotonic())
 
 
 class ApiConnection:
@@ -291,8 +290,6 @@ def _client(server: ApiServer) -> Any:
 def _bound(client: Any, limit: _Limit) -> None:
     """Have a client's connections keep a time limit for whole answers."""
     from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415  # start-up time
-
-    from certrotd.sockets import socket_class  # noqa: PLC0415  # as above
 
     pool = client.rest_client.pool_manager.connection_pool_kw
     context = create_urllib3_context(cert_reqs=pool["cert_reqs"])

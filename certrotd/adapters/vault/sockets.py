@@ -12,7 +12,7 @@ from requests import Session
 from requests.adapters import HTTPAdapter
 from urllib3.util.ssl_ import create_urllib3_context
 
-from certrotd.sockets import socket_class
+from certrotd.sockets import seconds_left, socket_class
 
 if TYPE_CHECKING:
     from requests import Response
@@ -49,7 +49,4 @@ class Bounded(HTTPAdapter):
         Raises:
             TimeoutError: there are none.
         """
-        left = self.ends - self._clock.monotonic()
-        if left <= 0:
-            raise TimeoutError("no time is left")
-        return left
+        return seconds_left(self.ends, self._clock.monotonic())
